@@ -1,0 +1,230 @@
+"""The typed values that fix a run. Imports nothing of ours and no torch, so that the command line stays quick.
+
+Every value is a frozen `msgspec.Struct`: msgspec reads and writes it as JSON and names the path of what is wrong,
+`tyro` turns it into options. Where a room has a choice the structs are tagged, and the tag stands in `config.json`.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Rate = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Above0 = Annotated[float, Meta(gt=0.0)]
+
+
+# ---------------------------------------------------------------------------------------------- data
+class Phase(Struct, frozen=True, kw_only=True):
+    """A stretch of training with its own length; BERT trains 90% of its steps at 128 and the rest at 512."""
+
+    share: Rate
+    """Share of all steps that this phase lasts."""
+    length: Positive
+    """Positions in a row."""
+    rows: Positive
+    """Rows in one optimiser step, over all processes and micro-batches."""
+
+
+class TextData(Struct, frozen=True, kw_only=True, tag="text"):
+    """A prepared token store, cut into examples and packed into rows."""
+
+    store: str = ""
+    """Folder made by `sesame data prepare`; filled in from --data."""
+    length: Positive = 128
+    """Positions in a row, and so the longest example."""
+    rows: Positive = 32
+    """Rows in one optimiser step, over all processes and micro-batches."""
+    phases: tuple[Phase, ...] = ()
+    """A length schedule; empty means `length` and `rows` throughout."""
+    short_rate: Rate = 0.0
+    """Share of examples cut shorter at random (BERT's short_seq_prob is 0.1)."""
+    sample_exponent: Rate = 1.0
+    """Sources (languages) are drawn with probability proportional to size**exponent; multilingual BERT used 0.7."""
+
+
+class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
+    """Images in memory; `digits` is built in."""
+
+    source: str = "digits"
+    rows: Positive = 256
+    """Images in one optimiser step."""
+
+
+class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
+    """A folder of audio files, as log-mel frames; one utterance is one example."""
+
+    source: str = ""
+    sample_rate: Positive = 16000
+    mels: Positive = 80
+    length: Positive = 512
+    """Frames (10 ms each) in a row; longer utterances are cut."""
+    rows: Positive = 8
+
+
+Data = TextData | ImageData | SpeechData
+
+
+# -------------------------------------------------------------------------------------------- models
+class Transformer(Struct, frozen=True, kw_only=True, tag="transformer"):
+    """One stack of Transformer blocks; the switches cover the published families (see models/zoo.py)."""
+
+    layers: Positive = 12
+    width: Positive = 768
+    heads: Positive = 12
+    ffn: Positive = 3072
+    input: Literal["tokens", "frames"] = "tokens"
+    vocab: Count = 0
+    """Size of the vocabulary; 0 takes the tokenizer's. For frames: unused."""
+    features: Count = 0
+    """Width of an input frame; 0 takes the data's. For tokens: unused."""
+    positions: Count = 512
+    """Rows of the learned position table."""
+    kinds: Count = 2
+    """Segment (token type) embeddings; 0 for none."""
+    position: Literal["learned", "none"] = "learned"
+    norm: Literal["post", "pre"] = "post"
+    norm_eps: Above0 = 1e-12
+    embedding_norm: bool = True
+    causal: bool = False
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    dropout: Rate = 0.0
+    attention_dropout: Rate = 0.0
+    init: Above0 = 0.02
+    """Standard deviation of the normal start of weights and embeddings."""
+
+
+class EncoderDecoder(Struct, frozen=True, kw_only=True, tag="encoder-decoder"):
+    """Two stacks that share an embedding; the second also attends to the first (BART)."""
+
+    encoder: Transformer
+    decoder: Transformer
+
+
+class ConvNet(Struct, frozen=True, kw_only=True, tag="convnet"):
+    """A small residual conv net for images on a CPU."""
+
+    channels: tuple[Positive, ...] = (32, 64, 128)
+    in_channels: Positive = 1
+
+
+Backbone = Transformer | EncoderDecoder | ConvNet
+
+
+# ------------------------------------------------------------------------------------------- pretext
+class Bert(Struct, frozen=True, kw_only=True, tag="bert"):
+    """Masked LM with any weighted mixture of next-sentence and sentence-order prediction (Devlin 2019, Lan 2020)."""
+
+    rate: Rate = 0.15
+    """Share of each example's tokens that is hidden."""
+    mask: Rate = 0.8
+    """Share of the hidden tokens replaced by [MASK]."""
+    random: Rate = 0.1
+    """Share of the hidden tokens replaced by a random one; the rest stay as they are."""
+    unit: Literal["token", "word", "span", "ngram"] = "token"
+    """What is hidden together: tokens, whole words, SpanBERT's spans of words, ALBERT's n-grams of words."""
+    masked_lm: Annotated[float, Meta(ge=0)] = 1.0
+    """Weight of the masked LM loss."""
+    next_sentence: Annotated[float, Meta(ge=0)] = 0.0
+    """Weight of the next-sentence loss; above 0, examples are sentence pairs."""
+    sentence_order: Annotated[float, Meta(ge=0)] = 0.0
+    """Weight of the sentence-order loss; above 0, examples are sentence pairs."""
+
+
+class CausalLM(Struct, frozen=True, kw_only=True, tag="causal-lm"):
+    """Predict the next token from those before it (Radford et al. 2018)."""
+
+
+class Infilling(Struct, frozen=True, kw_only=True, tag="infilling"):
+    """BART's text infilling: spans of Poisson length become one [MASK] each; the decoder writes the original."""
+
+    rate: Rate = 0.3
+    """Share of tokens inside hidden spans."""
+    span: Above0 = 3.0
+    """Mean span length (Poisson)."""
+
+
+class Byol(Struct, frozen=True, kw_only=True, tag="byol"):
+    """Predict a slow copy's projection of another view of the image (Grill et al. 2020)."""
+
+    hidden: Positive = 256
+    out: Positive = 64
+    decay: Rate = 0.99
+    """Decay of the slow copy at the start; rises to 1 along a cosine."""
+    shift: Count = 1
+    """Views are the image shifted by up to this many pixels, …"""
+    jitter: Rate = 0.4
+    """… with brightness and contrast changed by up to this factor, …"""
+    noise: Annotated[float, Meta(ge=0)] = 0.05
+    """… and Gaussian noise of this size (pixels in 0..1)."""
+
+
+class Apc(Struct, frozen=True, kw_only=True, tag="apc"):
+    """Autoregressive predictive coding: predict the frame `ahead` steps on from the past (Chung et al. 2019)."""
+
+    ahead: Positive = 5
+
+
+Pretext = Bert | CausalLM | Infilling | Byol | Apc
+
+
+# -------------------------------------------------------------------------------------------- engine
+class Optimizer(Struct, frozen=True, kw_only=True):
+    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    lr: Above0 = 1e-3
+    """Peak learning rate of AdamW."""
+    muon_lr: Above0 = 0.02
+    beta1: Rate = 0.9
+    beta2: Rate = 0.98
+    eps: Above0 = 1e-6
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.01
+    """Decoupled; not applied to biases and norms."""
+    warmup: Rate = 0.06
+    """Share of all steps over which the rate rises linearly from 0."""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    floor: Rate = 0.0
+    """The rate at the last step, as a share of the peak."""
+    clip: Annotated[float, Meta(ge=0)] = 1.0
+    """Gradient norm above which gradients are scaled down; 0 for never."""
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """Everything that fixes a run. What is measured (threads, steps from minutes) is frozen here at the start."""
+
+    name: str
+    data: Data
+    backbone: Backbone
+    pretext: Pretext
+    optimizer: Optimizer = Optimizer()
+    steps: Count = 10_000
+    """Optimiser steps in all."""
+    max_minutes: Annotated[float, Meta(ge=0)] = 0.0
+    """Above 0: the speed is measured at the start and `steps` set to what fits; evaluation and saving included."""
+    max_tokens: Count = 0
+    """Above 0: `steps` is set to what sees so many tokens (positions; images for images)."""
+    accumulate: Positive = 1
+    """Micro-batches in an optimiser step; the loss is the exact mean over the whole step."""
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
+    """auto: bf16 on CUDA, fp32 elsewhere (bf16 products are slow on CPUs without AVX-512 or AMX)."""
+    compile: bool = False
+    threads: Count = 0
+    """0: as many as there are cores; frozen at the start."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    deterministic: bool = False
+    """On CUDA: only deterministic kernels, so that resuming is bit-exact there too."""
+    ema: Rate = 0.0
+    """Above 0: decay of a running average of the weights, evaluated and saved as the model."""
+    eval_every: Count = 0
+    """Steps between evaluations on held-out examples; 0: twenty times in the run."""
+    eval_rows: Positive = 256
+    """Held-out rows (images, utterances) that an evaluation reads."""
+    save_every: Count = 0
+    """Steps between checkpoints; 0: ten times in the run."""
+    save_minutes: Annotated[float, Meta(ge=0)] = 10.0
+    """A checkpoint also when so many minutes have passed since the last; 0 for never."""
+    keep: Positive = 2
+    """Newest checkpoints kept whole; the others keep their weights only."""
+    log_every: Positive = 10

@@ -1,0 +1,39 @@
+"""The contract of a backbone: what it is given and what it gives back."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sesame.data.batch import At
+
+
+@dataclass(frozen=True)
+class States:
+    """What a backbone makes of its input."""
+
+    last: Float[Tensor, "*where width"]
+    """The last layer: [row time width], or [read width] where `at` was given; images: [image width]."""
+    layers: tuple[Tensor, ...] = ()
+    """When asked for: every hidden state from the embeddings to the last layer. Widths may differ."""
+    valid: Bool[Tensor, "row time"] | None = None
+    memory: "States | None" = None
+    """The encoder's states, of an encoder-decoder."""
+
+
+class Backbone(nn.Module):
+    """The network that stays after pretraining.
+
+    `forward(inputs, at=None, layers=False) -> States` is the same for every modality. `at` says which positions
+    anybody will read, so that the rest of the last layer is never computed.
+    """
+
+    width: int
+    """Width of the last layer."""
+
+    def forward(self, inputs: object, at: At | None = None, layers: bool = False) -> States:
+        raise NotImplementedError("abstract")
+
+    def flops(self, positions: int, read: int, time: int) -> float:
+        """Multiply-adds x 2 of one forward pass over so many positions, of which `read` are read, in rows of `time`."""
+        raise NotImplementedError("abstract")

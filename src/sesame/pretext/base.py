@@ -1,0 +1,81 @@
+"""The one idea as a contract: divide x into x′ and x″, and say what "close" means."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from sesame.data.batch import At, Stream, Movable
+from sesame.models.base import Backbone
+
+
+@dataclass(frozen=True)
+class Split(Movable):
+    """One batch, divided. Made on the host; `to(device)` moves it."""
+
+    seen: Any
+    """x′: what the backbone is given (Rows, a pair of Rows, a pair of Pixels)."""
+    target: dict[str, Tensor]
+    """x″, and where in what is read it belongs."""
+    count: dict[str, int]
+    """How many things each term of the loss is summed over, known before the forward pass."""
+    where: At | None = None
+    """The positions that are read; None for all."""
+    size: int = 0
+    """Useful positions (images) of the batch."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of a loss: a sum over `count` things. The engine divides by the count of the whole step."""
+
+    sum: Tensor
+    count: int
+    weight: float = 1.0
+    hits: Tensor | None = None
+    """How many of the things were predicted right, where that means something."""
+
+
+Loss = dict[str, Term]
+
+
+class Pretext(nn.Module):
+    """A way to divide, and a way to say close. Owns its heads (MLM head, projector, slow copy)."""
+
+    whole_batch: ClassVar[bool] = False
+    """The loss joins examples of the whole step (NT-Xent): accumulation is refused."""
+
+    def stream(self, data: Any, seed: int, rank: int = 0, world: int = 1) -> Stream:
+        """The data room's stream that cuts examples the way this task needs them."""
+        raise NotImplementedError("abstract")
+
+    def split(self, batch: Any) -> Split:
+        """Choose x′ and x″. Pure and keyed: the same batch always splits the same way. Runs in the loader's thread."""
+        raise NotImplementedError("abstract")
+
+    def loss(self, backbone: Backbone, split: Split) -> Loss:
+        """How far the model's output for x′ is from x″."""
+        raise NotImplementedError("abstract")
+
+    def prepare(self, data: Any) -> dict[str, np.ndarray]:
+        """What must be computed from the data beforehand (word counts, cluster labels); kept by content hash."""
+        return {}
+
+    def start(self, backbone: Backbone, artifact: dict[str, np.ndarray]) -> None:
+        """Put what `prepare` found into fresh weights. Called once, before step 0."""
+
+    def after_step(self, backbone: Backbone, step: int, steps: int) -> None:
+        """For slow copies: called after every optimiser step."""
+
+
+class Objective(nn.Module):
+    """Backbone and pretext task: the one module that the engine calls, shards and saves."""
+
+    def __init__(self, backbone: Backbone, pretext: Pretext):
+        super().__init__()
+        self.backbone = backbone
+        self.pretext = pretext
+
+    def forward(self, split: Split) -> Loss:
+        return self.pretext.loss(self.backbone, split)
