@@ -1,0 +1,17 @@
+"""Backbones. `build` makes the one that a configuration describes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sesame import config
+from sesame.models.base import Backbone
+from sesame.models.transformer import Transformer
+
+MODELS: dict[type, Callable[[Any], Backbone]] = {
+    config.Transformer: Transformer,
+}
+
+
+def build(c: config.Backbone) -> Backbone:
+    """A backbone with fresh weights, drawn from torch's generator."""
+    return MODELS[type(c)](c)

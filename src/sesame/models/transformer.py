@@ -1,0 +1,199 @@
+"""One Transformer, written once (Vaswani et al. 2017); the switches of `config.Transformer` make it BERT, GPT or a decoder.
+
+Post-norm (BERT, BART):  h = norm(h + attention(h));   h = norm(h + ffn(h))
+Pre-norm (GPT-2):        h = h + attention(norm(h));   h = h + ffn(norm(h)), and one norm after the last layer.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sesame import config
+from sesame.data.batch import At, Rows
+from sesame.models.attention import Links, attend, links
+from sesame.models.base import Backbone, States
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+class Embedding(nn.Module):
+    """Token (or frame) + position + segment kind, normalised where the family does so."""
+
+    def __init__(self, c: config.Transformer):
+        super().__init__()
+        if c.input == "tokens":
+            self.token = nn.Embedding(c.vocab, c.width)
+        else:
+            self.frame = nn.Linear(c.features, c.width)
+        self.position = nn.Embedding(c.positions, c.width) if c.position == "learned" else None
+        self.kind = nn.Embedding(c.kinds, c.width) if c.kinds else None
+        self.norm = nn.LayerNorm(c.width, c.norm_eps) if c.embedding_norm else None
+        self.dropout = c.dropout
+
+    def forward(self, rows: Rows) -> Float[Tensor, "row time width"]:
+        h = self.frame(rows.x) if rows.x.is_floating_point() else self.token(rows.x)
+        if self.position is not None:
+            h = h + self.position(rows.position)
+        if self.kind is not None:
+            h = h + self.kind(rows.kind)
+        if self.norm is not None:
+            h = self.norm(h)
+        return F.dropout(h, self.dropout, self.training)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, c: config.Transformer):
+        super().__init__()
+        self.heads, self.dropout = c.heads, c.attention_dropout
+        self.qkv = nn.Linear(c.width, 3 * c.width)
+        self.out = nn.Linear(c.width, c.width)
+        self.norm = nn.LayerNorm(c.width, c.norm_eps)
+
+    def forward(
+        self, h: Float[Tensor, "row time width"], linked: Links, at: At | None = None
+    ) -> Float[Tensor, "row time width"] | Float[Tensor, "read width"]:
+        """What each position (or each one in `at`) gathers from its example."""
+        if at is None:
+            query, key, value = self.qkv(h).chunk(3, -1)
+        else:
+            width = h.shape[-1]
+            query = F.linear(gather(h, at), self.qkv.weight[:width], self.qkv.bias[:width])
+            key, value = F.linear(h, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, -1)
+        mixed = attend(query, key, value, self.heads, linked, self.dropout if self.training else 0.0)
+        return self.out(mixed if at is None else mixed.flatten(0, 1)[at.flat])
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, c: config.Transformer):
+        super().__init__()
+        self.heads, self.dropout = c.heads, c.attention_dropout
+        self.q = nn.Linear(c.width, c.width)
+        self.kv = nn.Linear(c.width, 2 * c.width)
+        self.out = nn.Linear(c.width, c.width)
+        self.norm = nn.LayerNorm(c.width, c.norm_eps)
+
+    def forward(
+        self, h: Float[Tensor, "row query width"], memory: Float[Tensor, "row key width"], linked: Links
+    ) -> Float[Tensor, "row query width"]:
+        key, value = self.kv(memory).chunk(2, -1)
+        return self.out(attend(self.q(h), key, value, self.heads, linked, self.dropout if self.training else 0.0))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, c: config.Transformer):
+        super().__init__()
+        self.up = nn.Linear(c.width, c.ffn)
+        self.down = nn.Linear(c.ffn, c.width)
+        self.norm = nn.LayerNorm(c.width, c.norm_eps)
+        self.activation = ACTIVATIONS[c.activation]
+
+    def forward(self, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where width"]:
+        return self.down(self.activation(self.up(h)))
+
+
+class Block(nn.Module):
+    """Attention, cross-attention in decoders, feed-forward; each with its residual and norm."""
+
+    def __init__(self, c: config.Transformer, cross: bool = False):
+        super().__init__()
+        self.pre, self.dropout = c.norm == "pre", c.dropout
+        self.attention = SelfAttention(c)
+        self.cross = CrossAttention(c) if cross else None
+        self.ffn = FeedForward(c)
+
+    def forward(
+        self,
+        h: Float[Tensor, "row time width"],
+        linked: Links,
+        at: At | None = None,
+        memory: Float[Tensor, "row key width"] | None = None,
+        linked_memory: Links | None = None,
+    ) -> Float[Tensor, "*where width"]:
+        x = self.attention.norm(h) if self.pre else h
+        added = self.attention(x, linked, at)
+        if at is not None:
+            h = gather(h, at).flatten(0, 1)[at.flat]
+        h = self._join(h, added, self.attention.norm)
+        if self.cross is not None:
+            assert memory is not None and linked_memory is not None
+            x = self.cross.norm(h) if self.pre else h
+            h = self._join(h, self.cross(x, memory, linked_memory), self.cross.norm)
+        return self._join(h, self.ffn(self.ffn.norm(h) if self.pre else h), self.ffn.norm)
+
+    def _join(self, h: Tensor, added: Tensor, norm: nn.LayerNorm) -> Tensor:
+        h = h + F.dropout(added, self.dropout, self.training)
+        return h if self.pre else norm(h)
+
+
+class Transformer(Backbone):
+    """Embeddings and a stack of blocks over packed rows."""
+
+    def __init__(self, c: config.Transformer, cross: bool = False):
+        super().__init__()
+        self.config, self.width = c, c.width
+        self.embed = Embedding(c)
+        self.blocks = nn.ModuleList(Block(c, cross) for _ in range(c.layers))
+        self.norm = nn.LayerNorm(c.width, c.norm_eps) if c.norm == "pre" else None
+        self.apply(self._start)
+
+    def _start(self, module: nn.Module) -> None:
+        """Normal(0, init) weights, zero biases (Devlin et al. 2019's code); pre-norm scales what joins the residual (GPT-2)."""
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.init)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+        if self.config.norm == "pre" and isinstance(module, Block):
+            for last in (module.attention.out, module.ffn.down):
+                nn.init.normal_(last.weight, std=self.config.init / math.sqrt(2 * self.config.layers))
+
+    def forward(
+        self,
+        inputs: Rows,
+        at: At | None = None,
+        layers: bool = False,
+        memory: Float[Tensor, "row key width"] | None = None,
+        memory_rows: Rows | None = None,
+    ) -> States:
+        """States of every position, or of those in `at` only; a decoder also reads `memory`, laid out as `memory_rows`."""
+        if at is not None and memory is not None:
+            raise ValueError("a decoder reads all its positions: at must be None where there is a memory")
+        if at is not None and layers:
+            raise ValueError("hidden states of all layers are whole rows: at must be None where layers are asked for")
+        h = self.embed(inputs)
+        dtype = torch.get_autocast_dtype(h.device.type) if torch.is_autocast_enabled(h.device.type) else h.dtype
+        linked = links(inputs, causal=self.config.causal, dtype=dtype)
+        linked_memory = None if memory_rows is None else links(inputs, memory_rows, dtype=dtype)
+        kept = [h] if layers else []
+        *first, last = self.blocks
+        for block in first:
+            h = block(h, linked, None, memory, linked_memory)
+            if layers:
+                kept.append(h)
+        if at is not None:
+            linked = links(inputs, at=at, causal=self.config.causal, dtype=dtype)
+        h = last(h, linked, at, memory, linked_memory)
+        if self.norm is not None:
+            h = self.norm(h)
+        if layers:
+            kept.append(h)
+        return States(h, tuple(kept), inputs.valid)
+
+    def flops(self, positions: int, read: int, time: int) -> float:
+        c, d = self.config, self.config.width
+        projections = 2 * (4 * d * d + 2 * d * c.ffn)
+        attention = 4 * time * d
+        last = 2 * (2 * d * d) * positions + (2 * (2 * d * d + 2 * d * c.ffn) + attention) * read
+        return (c.layers - 1) * (projections + attention) * positions + last
+
+
+def gather(h: Float[Tensor, "row time width"], at: At) -> Float[Tensor, "row most width"]:
+    """The states at `at`, row by row."""
+    return h.gather(1, at.time[:, :, None].expand(-1, -1, h.shape[-1]))
