@@ -47,6 +47,12 @@ def integers(n: int | np.ndarray, purpose: str, *words: int | np.ndarray) -> Int
     return np.minimum(np.floor(uniform(purpose, *words) * n), np.asarray(n) - 1).astype(np.int64)
 
 
+def normal(purpose: str, *words: int | np.ndarray) -> Float[np.ndarray, "*shape"]:
+    """Standard normal numbers (Box & Muller 1958), one from two uniform ones."""
+    radius = np.sqrt(-2.0 * np.log1p(-uniform(purpose, *words, 0)))
+    return radius * np.cos(2.0 * np.pi * uniform(purpose, *words, 1))
+
+
 def seed_for(purpose: str, *words: int) -> int:
     """One non-negative 63-bit seed for a library's own generator (dropout: seed, step, micro-batch, rank)."""
     return int(bits(purpose, *words)) >> 1
