@@ -25,7 +25,7 @@ class Cursor(Struct, frozen=True, kw_only=True):
 class Movable:
     def to(self, device: torch.device | str) -> Self:
         """The same on `device`; asynchronous from pinned memory."""
-        return replace(self, **{f.name: moved(getattr(self, f.name), device) for f in fields(self)})  # type: ignore[type-var]
+        return replace(self, **{f.name: moved(getattr(self, f.name), device) for f in fields(self)})  # type: ignore[arg-type,type-var]
 
 
 def moved(value: Any, device: torch.device | str) -> Any:

@@ -32,8 +32,8 @@ def bits(purpose: str, *words: int | np.ndarray) -> UInt64[np.ndarray, "*shape"]
     with np.errstate(over="ignore"):
         state = np.array(purpose_key(purpose), np.uint64)
         for word in words:
-            word = np.uint64(word & _MASK) if isinstance(word, int) else np.asarray(word).astype(np.uint64)
-            state = _mix((state ^ word) + _GOLDEN)
+            part = np.uint64(word & _MASK) if isinstance(word, int) else np.asarray(word).astype(np.uint64)
+            state = _mix((state ^ part) + _GOLDEN)
         return state
 
 

@@ -1,6 +1,7 @@
 """The contract of a backbone: what it is given and what it gives back."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Backbone(nn.Module):
     width: int
     """Width of the last layer."""
 
-    def forward(self, inputs: object, at: At | None = None, layers: bool = False) -> States:
+    def forward(self, inputs: Any, at: At | None = None, layers: bool = False) -> States:
         raise NotImplementedError("abstract")
 
     def flops(self, positions: int, read: int, time: int) -> float:

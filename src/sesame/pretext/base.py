@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from sesame.data.batch import At, Stream, Movable
+from sesame.data.batch import At, Movable, Stream
 from sesame.models.base import Backbone
 
 
