@@ -1,0 +1,19 @@
+"""Pretext tasks, one file each. `build` makes the one that a configuration describes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sesame import config
+from sesame.data.tokenizer import Vocabulary
+from sesame.models.base import Backbone
+from sesame.pretext.base import Pretext
+from sesame.pretext.bert import Bert
+
+PRETEXTS: dict[type, Callable[[Any, Any, Any], Pretext]] = {
+    config.Bert: Bert,
+}
+
+
+def build(c: config.Pretext, backbone: Backbone, vocabulary: Vocabulary | None) -> Pretext:
+    """The pretext task with fresh heads for `backbone`; `vocabulary` of the text, None for images and speech."""
+    return PRETEXTS[type(c)](c, backbone, vocabulary)

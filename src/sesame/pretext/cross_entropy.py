@@ -7,16 +7,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 CHUNK = 1 << 22
-"""Logits held at a time (16 MiB in fp32): large enough for the matrix product to run at full speed, small beside a model."""
+"""Logits held at a time (16 MiB in fp32): enough for the matrix product to run at full speed, small beside a model."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, chunk: int
+    ) -> tuple[Tensor, Tensor]:
         # The gradient of a *sum* of cross-entropies is known as soon as the logits are, up to one factor that
         # backward brings. So each chunk's logits become its gradient in place and are gone before the next chunk.
         rows = max(1, chunk // weight.shape[0])
-        total = torch.zeros((), dtype=torch.float32 if hidden.dtype != torch.float64 else torch.float64, device=hidden.device)
+        total = torch.zeros(
+            (), dtype=torch.float32 if hidden.dtype != torch.float64 else torch.float64, device=hidden.device
+        )
         hits = torch.zeros((), dtype=torch.int64, device=hidden.device)
         need_h, need_w, need_b = ctx.needs_input_grad[:3]
         grad_h = torch.empty_like(hidden) if need_h else None
@@ -60,7 +64,7 @@ def linear_cross_entropy(
     target: Int[Tensor, " scored"],
     chunk: int = CHUNK,
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-    """Sum over the scored positions of −log softmax(hidden · weightᵀ + bias)[target], and how many were predicted right.
+    """Sum over the scored positions of −log softmax(hidden · weightᵀ + bias)[target], and how many were right.
 
     Differentiable once in hidden, weight and bias. Memory for logits is `chunk` numbers, whatever the vocabulary.
     """

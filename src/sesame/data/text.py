@@ -1,0 +1,304 @@
+"""Token store to packed batches: documents are shuffled, cut into examples, packed into rows, and the rows shuffled.
+
+A block of documents is planned at a time, as spans of the store, so memory does not grow with the corpus. The plan
+of a block is a pure function of (seed, epoch, block); a cursor (epoch, block, row) is all there is to resume.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt64
+
+from sesame import config
+from sesame.data import chance
+from sesame.data.batch import Cursor, Rows, Step, TextBatch
+from sesame.data.cutting import Pieces, cut_pairs, cut_singles
+from sesame.data.packing import pack
+from sesame.data.store import TokenStore
+from sesame.data.tokenizer import Vocabulary
+from sesame.errors import UserError
+
+BLOCK_TOKENS = 1 << 20
+"""Tokens planned at a time: enough for packing to leave next to nothing empty and for the rows to be well mixed."""
+HELD_OUT_SEED = 0
+"""Held-out examples and their masks are the same in every run, so that runs can be compared."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of a block: `rows[i]` lists examples of `pieces`."""
+
+    pieces: Pieces
+    rows: list[list[int]]
+    epoch: int
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """An opened token store and how to read it."""
+
+    store: TokenStore
+    config: config.TextData
+
+    @classmethod
+    def open(cls, c: config.TextData) -> "TextSet":
+        return cls(TokenStore.open(c.store), c)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.store.vocabulary
+
+
+class TextStream:
+    """Batches of packed examples for one process of `world` (see `data.batch.Stream`).
+
+    `pairs` names the relations to build examples for: empty for single segments, or some of {"next", "order"}.
+    """
+
+    def __init__(
+        self, store: TokenStore, data: config.TextData, pairs: frozenset[str], seed: int, rank: int = 0, world: int = 1
+    ):
+        self.store, self.data, self.pairs, self.seed, self.rank, self.world = store, data, pairs, seed, rank, world
+        self._check()
+        documents = len(store)
+        mean = max(1.0, len(store.ids) / documents)
+        self.block_documents = max(1, round(BLOCK_TOKENS / mean))
+        self.blocks = -(-documents // self.block_documents)
+        self.copies = _copies(store, data.sample_exponent)
+
+    def _check(self) -> None:
+        lengths = [phase.length for phase in self.data.phases] or [self.data.length]
+        kept = np.asarray(self.store.held_out)
+        sizes = np.diff(np.asarray(self.store.offsets).astype(np.int64))
+        trained = int(sizes[~kept].sum())
+        if trained < max(lengths):
+            raise UserError(
+                f"{self.store.path}: {trained} tokens are left to train on, fewer than one row of {max(lengths)}. "
+                "Add text, or pass a shorter --length."
+            )
+        if "next" in self.pairs and int((~kept).sum()) < 2:
+            raise UserError(
+                f"{self.store.path} has one document to train on; next-sentence prediction draws wrong "
+                "continuations from other documents. Add documents, or pass --pretext.next-sentence 0."
+            )
+        if self.data.phases and abs(sum(phase.share for phase in self.data.phases) - 1) > 1e-6:
+            raise UserError("the shares of a length schedule (data.phases) must add up to 1.")
+
+    # ------------------------------------------------------------------------------------ training
+    def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
+        """Step after step from `cursor`, endlessly; this process's slice of each, as `parts` micro-batches."""
+        while True:
+            length, rows, until = self._phase(step, steps)
+            mine, left = divmod(rows, self.world * parts)
+            if left:
+                raise UserError(
+                    f"{rows} rows a step cannot be shared by {self.world} processes with {parts} micro-batches each. "
+                    f"Choose --rows as a multiple of {self.world * parts}."
+                )
+            reader = self._rows(cursor, length)
+            while step < until:
+                taken = [next(reader) for _ in range(rows)]
+                cursor = taken[-1][2]
+                slices = [taken[(self.rank * parts + part) * mine :][:mine] for part in range(parts)]
+                size = sum(int(block.pieces.sizes[block.rows[row]].sum()) for block, row, _ in taken)
+                yield Step(tuple(self._batch(s, length) for s in slices), cursor, size)
+                step += 1
+            cursor = Cursor(epoch=cursor.epoch, block=cursor.block + (cursor.row > 0), row=0)
+
+    def _phase(self, step: int, steps: int) -> tuple[int, int, float]:
+        """Length, rows, and the step at which they end."""
+        share = 0.0
+        for phase in self.data.phases[:-1]:
+            share += phase.share
+            if step < round(share * steps):
+                return phase.length, phase.rows, round(share * steps)
+        last = self.data.phases[-1] if self.data.phases else self.data
+        return last.length, last.rows, float("inf")
+
+    def _rows(self, cursor: Cursor, length: int) -> Iterator[tuple[Block, int, Cursor]]:
+        """Row after row from `cursor`, each with the cursor that follows it."""
+        epoch, number, row = cursor.epoch, cursor.block, cursor.row
+        while True:
+            if number >= self.blocks:
+                epoch, number, row = epoch + 1, 0, 0
+            block = self._plan(epoch, number, length)
+            while row < len(block.rows):
+                row += 1
+                done = row == len(block.rows)
+                after = Cursor(epoch=epoch, block=number + done, row=0 if done else row)
+                yield block, row - 1, after
+            number, row = number + 1, 0
+
+    def _plan(self, epoch: int, number: int, length: int) -> Block:
+        index = np.arange(number * self.block_documents, min((number + 1) * self.block_documents, len(self.store)))
+        documents = chance.permute(index, len(self.store), "documents", self.seed, epoch)
+        documents = documents[~np.asarray(self.store.held_out)[documents]]
+        repeat = np.zeros(len(documents), np.int64)
+        if self.copies is not None:
+            rate = self.copies[np.asarray(self.store.source)[documents]]
+            u = chance.uniform("copies", self.seed, epoch, self.store.keys[documents])
+            times = (np.floor(rate) + (u < rate % 1)).astype(np.int64)
+            repeat = np.concatenate([np.arange(t) for t in times]) if len(times) else repeat
+            documents = np.repeat(documents, times)
+        return self._cut_and_pack(documents, repeat, self.seed, epoch, number, length, None)
+
+    def _cut_and_pack(
+        self,
+        documents: Int[np.ndarray, " document"],
+        repeat: Int[np.ndarray, " document"],
+        seed: int,
+        epoch: int,
+        number: int,
+        length: int,
+        others: Int[np.ndarray, " other"] | None,
+    ) -> Block:
+        if self.pairs:
+            pieces = cut_pairs(
+                self.store, documents, repeat, length, self.data.short_rate, self.pairs, seed, epoch, others
+            )
+        else:
+            pieces = cut_singles(self.store, documents, repeat, length, self.data.short_rate, seed, epoch)
+        rows = pack(pieces.sizes, length)
+        order = chance.permute(np.arange(len(rows)), len(rows), "rows", seed, epoch, number) if rows else []
+        return Block(pieces, [rows[i] for i in order], epoch)
+
+    # ------------------------------------------------------------------------------------ held out
+    def held_out(self, rows: int) -> Iterator[TextBatch]:
+        """At most `rows` rows of held-out documents, in batches of this process's training size."""
+        length, step_rows, _ = self._phase(10**9, 10**9)
+        documents = np.flatnonzero(np.asarray(self.store.held_out))
+        documents = documents[chance.permute(np.arange(len(documents)), len(documents), "held out", HELD_OUT_SEED)]
+        sizes = np.diff(np.asarray(self.store.offsets).astype(np.int64))[documents]
+        enough = int(np.searchsorted(np.cumsum(sizes), 2 * rows * length)) + 1
+        chosen = documents[:enough]
+        if not len(chosen) or ("next" in self.pairs and len(documents) < 2):
+            return
+        block = self._cut_and_pack(chosen, np.zeros(len(chosen), np.int64), HELD_OUT_SEED, 0, 0, length, documents)
+        count = min(rows, len(block.rows))
+        for start in range(0, count, step_rows):
+            taken = [(block, row) for row in range(start, min(start + step_rows, count))]
+            yield self._batch(taken, length, HELD_OUT_SEED)
+
+    def _batch(self, taken: Sequence[tuple], length: int, seed: int | None = None) -> TextBatch:
+        groups, pieces = [], []
+        for block, row, *_ in taken:
+            at = sum(len(p) for p in pieces)
+            pieces.append(block.pieces.take(block.rows[row]))
+            groups.append(list(range(at, at + len(pieces[-1]))))
+        seed = self.seed if seed is None else seed
+        return assemble(
+            groups,
+            Pieces.joined(pieces),
+            self.store.ids,
+            self.store.flags,
+            self.store.vocabulary,
+            length,
+            seed,
+            taken[0][0].epoch,
+        )
+
+
+def _copies(store: TokenStore, exponent: float) -> np.ndarray | None:
+    """How often a document of each source is read in an epoch, so that P(source) ∝ size**exponent; None for once."""
+    source = np.asarray(store.source)
+    if exponent == 1.0 or len(store.source_names) < 2:
+        return None
+    trained = ~np.asarray(store.held_out)
+    sizes = np.diff(np.asarray(store.offsets).astype(np.int64)) * trained
+    tokens = np.bincount(source, sizes, minlength=len(store.source_names)).astype(float)
+    share = tokens / tokens.sum()
+    wanted = np.where(tokens > 0, share**exponent, 0.0)
+    return wanted / wanted.sum() / np.maximum(share, 1e-300)
+
+
+# ------------------------------------------------------------------------------------------- batches
+def assemble(
+    rows: list[list[int]],
+    pieces: Pieces,
+    ids: np.ndarray,
+    flags: np.ndarray,
+    vocabulary: Vocabulary,
+    length: int,
+    seed: int = 0,
+    epoch: int = 0,
+) -> TextBatch:
+    """Write the examples of each row out: [CLS] first [SEP], and second [SEP] where there is one.
+
+    `pieces` are spans of `ids` and `flags`; `rows` lists pieces. Examples are numbered in the order they are written.
+    """
+    shape = (len(rows), length)
+    out = np.full(shape, vocabulary.pad, np.int64)
+    position, kind = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    example, word, special = np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape, bool)
+    order: list[int] = []
+    for r, row in enumerate(rows):
+        at = 0
+        for piece in row:
+            begin = at
+            out[r, at] = vocabulary.cls
+            at += 1
+            for segment in range(2):
+                start, size = int(pieces.start[piece, segment]), int(pieces.size[piece, segment])
+                if segment and not size:
+                    break
+                here = slice(at, at + size)
+                out[r, here] = ids[start : start + size]
+                word[r, here] = flags[start : start + size] & 1
+                word[r, at : at + (size > 0)] = True  # a piece cut inside a word begins one all the same
+                special[r, here] = False
+                kind[r, at : at + size + 1] = segment
+                out[r, at + size] = vocabulary.sep
+                at += size + 1
+            position[r, begin:at] = np.arange(at - begin)
+            example[r, begin:at] = len(order)
+            order.append(piece)
+    return TextBatch(
+        ids=out,
+        position=position,
+        kind=kind,
+        example=example,
+        word=word,
+        special=special,
+        key=pieces.key[order],
+        pair=pieces.pair[order],
+        seed=seed,
+        epoch=epoch,
+    )
+
+
+def examples_of(
+    texts: Sequence[Sequence[int]] | Sequence[np.ndarray], vocabulary: Vocabulary, length: int
+) -> tuple[TextBatch, Int[np.ndarray, " text"]]:
+    """Given token ids (no special tokens), one batch that packs one example each, and each text's example number.
+
+    Raises ValueError where a text is longer than `length` − 2. The batch is as narrow as its longest row.
+    """
+    sizes = np.array([len(t) for t in texts], np.int64)
+    start = np.cumsum(sizes) - sizes
+    pieces = Pieces.singles(start, sizes, np.arange(len(sizes), dtype=np.uint64))
+    rows = pack(pieces.sizes, length)
+    width = max((int(pieces.sizes[row].sum()) for row in rows), default=1)
+    ids = np.concatenate([np.asarray(t, np.int64) for t in texts]) if len(texts) else np.zeros(0, np.int64)
+    batch = assemble(rows, pieces, ids, np.ones(len(ids), np.uint8), vocabulary, width)
+    number = np.empty(len(sizes), np.int64)
+    number[np.concatenate(rows) if rows else np.zeros(0, np.int64)] = np.arange(len(sizes))
+    return batch, number
+
+
+def rows_of(batch: TextBatch, ids: Int[np.ndarray, "row time"] | None = None) -> Rows:
+    """The batch as a backbone reads it, with other ids where a pretext task has changed them."""
+    last = batch.position[:, -1]
+    return Rows(
+        torch.from_numpy(batch.ids if ids is None else ids),
+        torch.from_numpy(batch.position),
+        torch.from_numpy(batch.kind),
+        torch.from_numpy(batch.example),
+        alone=bool((last == batch.ids.shape[1] - 1).all()),
+    )
+
+
+def position_keys(batch: TextBatch) -> UInt64[np.ndarray, "row time"]:
+    """The key of the example at every position (0 where there is none), for keyed chance."""
+    return np.where(batch.example >= 0, batch.key[np.maximum(batch.example, 0)], np.uint64(0))

@@ -1,0 +1,121 @@
+"""BERT: masked LM with any weighted mixture of next-sentence and sentence-order prediction (Devlin et al. 2019).
+
+x′ is text with holes (and a second segment that may be the wrong one), x″ what was in the holes (and whether it was).
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sesame import config
+from sesame.data.batch import At, TextBatch
+from sesame.data.text import TextSet, TextStream, rows_of
+from sesame.data.tokenizer import Vocabulary
+from sesame.models.base import Backbone
+from sesame.models.transformer import ACTIVATIONS, Transformer
+from sesame.pretext.base import Loss, Pretext, Split, Term
+from sesame.pretext.cross_entropy import linear_cross_entropy
+from sesame.pretext.masked_lm import hide
+from sesame.pretext.sentence_pairs import NEEDS, Pooler, labels
+
+
+class MaskedLMHead(nn.Module):
+    """Dense, activation, norm; then the embedding matrix itself as output projection, with a bias of its own."""
+
+    def __init__(self, backbone: config.Transformer):
+        super().__init__()
+        self.dense = nn.Linear(backbone.width, backbone.width)
+        self.activation = ACTIVATIONS[backbone.activation]
+        self.norm = nn.LayerNorm(backbone.width, backbone.norm_eps)
+        self.bias = nn.Parameter(torch.zeros(backbone.vocab))
+
+    def forward(self, h: Float[Tensor, "read width"]) -> Float[Tensor, "read width"]:
+        return self.norm(self.activation(self.dense(h)))
+
+
+class Bert(Pretext):
+    def __init__(self, c: config.Bert, backbone: Transformer, vocabulary: Vocabulary):
+        super().__init__()
+        self.config, self.vocabulary = c, vocabulary
+        self.pair_weights = {task: weight for task in NEEDS if (weight := getattr(c, task)) > 0}
+        if c.masked_lm > 0:
+            self.masked_lm = MaskedLMHead(backbone.config)
+        if self.pair_weights:
+            self.pooler = Pooler(backbone.width)
+        for task in self.pair_weights:
+            self.add_module(task, nn.Linear(backbone.width, 2))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=backbone.config.init)
+                nn.init.zeros_(module.bias)
+
+    def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
+        pairs = frozenset(NEEDS[task] for task in self.pair_weights)
+        return TextStream(data.store, data.config, pairs, seed, rank, world)
+
+    # -------------------------------------------------------------------------------- x -> x′, x″
+    def split(self, batch: TextBatch) -> Split:
+        target: dict[str, Tensor] = {}
+        count: dict[str, int] = {}
+        read = np.zeros(batch.ids.shape, bool)
+        seen = batch.ids
+        if self.config.masked_lm > 0:
+            hidden = hide(batch, self.config, self.vocabulary)
+            seen, read = hidden.seen, hidden.where.copy()
+            target["masked_lm"] = torch.from_numpy(hidden.target)
+            count["masked_lm"] = len(hidden.target)
+        first = (batch.position == 0) & (batch.example >= 0)
+        if self.pair_weights:
+            read |= first
+        order = np.cumsum(read.ravel()).reshape(read.shape) - 1  # where each read position stands in States.last
+        if self.config.masked_lm > 0:
+            target["masked_lm_at"] = torch.from_numpy(order[hidden.where])
+        if self.pair_weights:
+            target["first_at"] = torch.from_numpy(order[first])
+        for task in self.pair_weights:
+            label = labels(batch.pair, task)
+            target[task] = torch.from_numpy(label)
+            count[task] = int((label >= 0).sum())
+        return Split(rows_of(batch, seen), target, count, At.of(read), batch.size)
+
+    # ------------------------------------------------------------------------------------ closeness
+    def loss(self, backbone: Transformer, split: Split) -> Loss:
+        h = backbone(split.seen, split.where).last
+        loss: Loss = {}
+        if self.config.masked_lm > 0:
+            # With no pair task exactly the masked positions are read, in order: nothing to pick.
+            at = self.masked_lm(h[split.target["masked_lm_at"]] if self.pair_weights else h)
+            total, hits = linear_cross_entropy(
+                at, backbone.embed.token.weight, self.masked_lm.bias, split.target["masked_lm"]
+            )
+            loss["masked_lm"] = Term(total, split.count["masked_lm"], self.config.masked_lm, hits)
+        if self.pair_weights:
+            pooled = self.pooler(h[split.target["first_at"]])
+        for task, weight in self.pair_weights.items():
+            logits, label = self.get_submodule(task)(pooled).float(), split.target[task]
+            total = F.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
+            loss[task] = Term(total, split.count[task], weight, (logits.argmax(-1) == label).sum())
+        return loss
+
+    def logits(self, backbone: Transformer, h: Float[Tensor, "read width"]) -> Float[Tensor, "read vocab"]:
+        """Scores of every token at the states given, for filling in."""
+        return F.linear(self.masked_lm(h), backbone.embed.token.weight, self.masked_lm.bias)
+
+    # -------------------------------------------------------------------------------------- start
+    def prepare(self, data: TextSet) -> dict[str, np.ndarray]:
+        """How often each token occurs in the text."""
+        counts = np.zeros(self.vocabulary.size, np.int64)
+        for start in range(0, len(data.store.ids), 1 << 24):
+            counts += np.bincount(data.store.ids[start : start + (1 << 24)], minlength=len(counts))
+        return {"counts": counts}
+
+    def start(self, backbone: Backbone, artifact: dict[str, np.ndarray]) -> None:
+        """The output bias begins at the log unigram frequencies (plus one), which the network then need not learn."""
+        if self.config.masked_lm > 0:
+            counts = artifact["counts"] + 1.0
+            with torch.no_grad():
+                self.masked_lm.bias.copy_(torch.from_numpy(np.log(counts / counts.sum()) + math.log(len(counts))))
