@@ -5,7 +5,7 @@ A batch is made on the host, in numpy, by the loader's thread. Pretext.split tur
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ class Cursor(Struct, frozen=True, kw_only=True):
     row: int = 0
 
 
+M = TypeVar("M", bound="Movable")
+
+
 class Movable:
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: M, device: torch.device | str) -> M:
         """The same on `device`; asynchronous from pinned memory."""
         return replace(self, **{f.name: moved(getattr(self, f.name), device) for f in fields(self)})  # type: ignore[arg-type,type-var]
 
