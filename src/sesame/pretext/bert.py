@@ -3,8 +3,6 @@
 x′ is text with holes (and a second segment that may be the wrong one), x″ what was in the holes (and whether it was).
 """
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -107,10 +105,14 @@ class Bert(Pretext):
 
     # -------------------------------------------------------------------------------------- start
     def prepare(self, data: TextSet) -> dict[str, np.ndarray]:
-        """How often each token occurs in the text."""
-        counts = np.zeros(self.vocabulary.size, np.int64)
-        for start in range(0, len(data.store.ids), 1 << 24):
-            counts += np.bincount(data.store.ids[start : start + (1 << 24)], minlength=len(counts))
+        """How often each token occurs in the text that is trained on."""
+        store, size = data.store, self.vocabulary.size
+        counts = np.zeros(size, np.int64)
+        for start in range(0, len(store.ids), 1 << 24):
+            counts += np.bincount(store.ids[start : start + (1 << 24)], minlength=size)
+        for document in np.flatnonzero(store.held_out):
+            begin, end = store.offsets[document : document + 2].tolist()
+            counts -= np.bincount(store.ids[begin:end], minlength=size)
         return {"counts": counts}
 
     def start(self, backbone: Backbone, artifact: dict[str, np.ndarray]) -> None:
@@ -118,4 +120,4 @@ class Bert(Pretext):
         if self.config.masked_lm > 0:
             counts = artifact["counts"] + 1.0
             with torch.no_grad():
-                self.masked_lm.bias.copy_(torch.from_numpy(np.log(counts / counts.sum()) + math.log(len(counts))))
+                self.masked_lm.bias.copy_(torch.from_numpy(np.log(counts / counts.mean())))

@@ -1,7 +1,8 @@
 """Next-sentence and sentence-order prediction: were these two segments neighbours, and in this order?
 
 Both read the pooled state of an example's first position. Next-sentence prediction (Devlin et al. 2019, 3.1) tells a
-true continuation from a run of another document; sentence order (Lan et al. 2020, 3.1) from the same two segments swapped.
+true continuation from a run of another document; sentence order (Lan et al. 2020, 3.1) tells it from the same two
+segments swapped.
 Class 0 is the true pair in both, as in BERT's published checkpoints.
 """
 

@@ -1,0 +1,14 @@
+"""Ready-made runs: plain typed values. `find` looks one up by name."""
+
+from sesame.config import Recipe
+from sesame.errors import UserError, nearest
+from sesame.recipes import bert
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*bert.RECIPES,)}
+
+
+def find(name: str) -> Recipe:
+    """The recipe called `name`; UserError with the nearest names where there is none."""
+    if name not in RECIPES:
+        raise UserError(f"There is no recipe called {name!r}.{nearest(name, RECIPES)}")
+    return RECIPES[name]
