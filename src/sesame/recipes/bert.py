@@ -1,8 +1,8 @@
 """BERT in its published shapes (Devlin et al. 2019; the small ones: Turc et al. 2019).
 
 `bert-base` and larger train by the published recipe: next-sentence prediction, length 128 for 90% of the steps and 512
-for the rest, Adam, dropout 0.1. The small ones train the way that measured best here (docs/results.md): masked LM alone,
-no dropout, since a small model that sees its text a few times does not overfit.
+for the rest, Adam, dropout 0.1. The small ones train the way that measured best here (docs/results.md): masked LM
+alone, no dropout, since a small model that sees its text a few times does not overfit.
 """
 
 from sesame.config import Bert, Optimizer, Phase, Recipe, TextData, Transformer
@@ -23,7 +23,7 @@ def _small(name: str, layers: int, width: int, lr: float) -> Recipe:
     )
 
 
-def _published(name: str, layers: int, width: int, exponent: float = 1.0) -> Recipe:
+def _published(name: str, layers: int, width: int, vocab: int = 30_522, exponent: float = 1.0) -> Recipe:
     return Recipe(
         name=name,
         data=TextData(
@@ -31,6 +31,7 @@ def _published(name: str, layers: int, width: int, exponent: float = 1.0) -> Rec
             rows=256,
             phases=(Phase(share=0.9, length=128, rows=256), Phase(share=0.1, length=512, rows=256)),
             short_rate=0.1,
+            vocab=vocab,
             sample_exponent=exponent,
         ),
         backbone=_shape(layers, width, dropout=0.1),
@@ -47,6 +48,6 @@ RECIPES = (
     _small("bert-medium", 8, 512, lr=5e-4),
     _published("bert-base", 12, 768),
     _published("bert-large", 24, 1024),
-    _published("bert-base-chinese", 12, 768),
-    _published("bert-multilingual", 12, 768, exponent=0.7),
+    _published("bert-base-chinese", 12, 768, vocab=21_128),
+    _published("bert-multilingual", 12, 768, vocab=119_547, exponent=0.7),
 )
