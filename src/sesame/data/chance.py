@@ -16,7 +16,7 @@ _M2 = np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _mix(x: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
     x = (x ^ (x >> np.uint64(30))) * _M1
     x = (x ^ (x >> np.uint64(27))) * _M2
     return x ^ (x >> np.uint64(31))
@@ -33,24 +33,24 @@ def bits(purpose: str, *words: int | np.ndarray) -> UInt64[np.ndarray, "*shape"]
         state = np.array(purpose_key(purpose), np.uint64)
         for word in words:
             part = np.uint64(word & _MASK) if isinstance(word, int) else np.asarray(word).astype(np.uint64)
-            state = _mix((state ^ part) + _GOLDEN)
+            state = np.asarray(_mix((state ^ part) + _GOLDEN))  # numpy makes scalars of arrays without an axis
         return state
 
 
 def uniform(purpose: str, *words: int | np.ndarray) -> Float[np.ndarray, "*shape"]:
     """Uniform numbers in [0, 1), 53 bits each."""
-    return (bits(purpose, *words) >> np.uint64(11)) * 2.0**-53
+    return np.asarray((bits(purpose, *words) >> np.uint64(11)) * 2.0**-53)
 
 
 def integers(n: int | np.ndarray, purpose: str, *words: int | np.ndarray) -> Int[np.ndarray, "*shape"]:
     """Uniform integers in [0, n); `n` may be an array. The bias is below n / 2**53."""
-    return np.minimum(np.floor(uniform(purpose, *words) * n), np.asarray(n) - 1).astype(np.int64)
+    return np.asarray(np.minimum(np.floor(uniform(purpose, *words) * n), np.asarray(n) - 1)).astype(np.int64)
 
 
 def normal(purpose: str, *words: int | np.ndarray) -> Float[np.ndarray, "*shape"]:
     """Standard normal numbers (Box & Muller 1958), one from two uniform ones."""
     radius = np.sqrt(-2.0 * np.log1p(-uniform(purpose, *words, 0)))
-    return radius * np.cos(2.0 * np.pi * uniform(purpose, *words, 1))
+    return np.asarray(radius * np.cos(2.0 * np.pi * uniform(purpose, *words, 1)))
 
 
 def seed_for(purpose: str, *words: int) -> int:
