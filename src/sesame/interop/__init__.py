@@ -1,0 +1,5 @@
+"""Checkpoints in and out of other libraries' layouts."""
+
+from sesame.interop.model_folder import Published, obstacle, open_model, save_model
+
+__all__ = ["Published", "obstacle", "open_model", "save_model"]

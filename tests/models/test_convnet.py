@@ -1,0 +1,38 @@
+"""ConvNet: shapes, independence of images, and the cost it claims."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sesame import config
+from sesame.data.batch import Pixels
+from sesame.models.convnet import ConvNet
+
+
+@pytest.mark.parametrize(("side", "channels"), [(8, 1), (32, 3), (9, 3)])
+def test_last_is_the_mean_of_the_last_map_at_any_size(side: int, channels: int) -> None:
+    model = ConvNet(config.ConvNet(channels=(8, 16, 24), in_channels=channels)).eval()
+    states = model(Pixels(torch.rand(5, channels, side, side)), layers=True)
+    assert states.last.shape == (5, model.width) == (5, 24)
+    sides = [side, side, (side + 1) // 2, ((side + 1) // 2 + 1) // 2]
+    assert [tuple(m.shape) for m in states.layers] == [
+        (5, c, s, s) for c, s in zip((8, 8, 16, 24), sides, strict=True)
+    ]
+    torch.testing.assert_close(states.last, states.layers[-1].mean((2, 3)))
+
+
+def test_in_evaluation_an_image_does_not_depend_on_its_neighbours() -> None:
+    torch.manual_seed(0)
+    model, x = ConvNet(config.ConvNet()), torch.rand(6, 1, 8, 8)
+    model(Pixels(x))  # gives batch norm running statistics of its own
+    model.eval()
+    one_by_one = torch.cat([model(Pixels(x[i : i + 1])).last for i in range(6)])
+    torch.testing.assert_close(model(Pixels(x)).last, one_by_one)
+
+
+@pytest.mark.parametrize("side", [8, 9, 32])
+def test_the_cost_is_what_torch_counts(side: int) -> None:
+    model = ConvNet(config.ConvNet(channels=(4, 8, 8, 16), in_channels=3))
+    with FlopCounterMode(display=False) as counter:
+        model(Pixels(torch.rand(2, 3, side, side)))
+    assert model.flops(positions=2, read=2, time=side) == counter.get_total_flops()

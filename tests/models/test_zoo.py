@@ -1,0 +1,19 @@
+"""Published sizes, counted on the meta device (no memory) and by the papers' formula."""
+
+import pytest
+import torch
+
+from sesame import models
+from sesame.models.zoo import ZOO
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_published_size_has_its_published_number_of_parameters(name: str) -> None:
+    published = ZOO[name]
+    c, d = published.backbone, published.backbone.width
+    with torch.device("meta"):
+        counted = sum(p.numel() for p in models.build(c).parameters())
+    pooler = d * d + d if name.startswith("bert") else 0
+    formula = c.layers * (12 * d * d + 13 * d) + (c.vocab + c.positions + c.kinds) * d + 2 * d
+    assert counted == formula
+    assert counted + pooler == published.parameters
