@@ -5,7 +5,7 @@ A batch is made on the host, in numpy, by the loader's thread. Pretext.split tur
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -159,6 +159,7 @@ class Step:
     """Useful positions (images) of the step over all processes."""
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Batches for one process, from anywhere."""
 
