@@ -44,7 +44,7 @@ def mlp(inward: int, hidden: int, out: int) -> nn.Sequential:
 class Byol(Pretext):
     """Two networks learn from each other: the trained one, and its slow copy, which no gradient ever reaches."""
 
-    def __init__(self, c: config.Byol, backbone: Backbone):
+    def __init__(self, c: config.Byol, backbone: Backbone, vocabulary: None = None):
         super().__init__()
         self.config = c
         self.projector = mlp(backbone.width, c.hidden, c.out)

@@ -1,0 +1,62 @@
+"""Images in memory, in keyed order. `digits` is built in: 1797 handwritten digits of 8x8 grey pixels (scikit-learn)."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import Int, UInt8, UInt64
+
+from sesame.config import ImageData
+from sesame.data.batch import Cursor, ImageBatch, Step
+from sesame.data.order import Order, held_out
+from sesame.errors import UserError, nearest
+
+
+def digits() -> tuple[UInt8[np.ndarray, "image 1 8 8"], Int[np.ndarray, " image"]]:
+    """Pixels in 0..255 and the digit that each image shows."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    grey = np.rint(found.images * (255 / 16)).astype(np.uint8)  # scikit-learn counts ink in 0..16
+    return grey[:, None], found.target.astype(np.int64)
+
+
+SOURCES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"digits": digits}
+
+
+def content_keys(pixels: UInt8[np.ndarray, "image channel height width"]) -> UInt64[np.ndarray, " image"]:
+    """64 bits that stand for what each image shows, wherever it is kept."""
+    shape = repr(pixels.shape[1:]).encode()
+    hashes = (hashlib.blake2b(shape + image.tobytes(), digest_size=8).digest() for image in pixels)
+    return np.frombuffer(b"".join(hashes), np.dtype("<u8")).astype(np.uint64)
+
+
+class ImageStream:
+    """A set of images as batches; a tenth, by hash of content, is held out."""
+
+    def __init__(self, data: ImageData, seed: int, rank: int = 0, world: int = 1):
+        if data.source not in SOURCES:
+            raise UserError(f"No image source is called {data.source!r}.{nearest(data.source, SOURCES)}")
+        self.pixels, self.label = SOURCES[data.source]()
+        self.key = content_keys(self.pixels)
+        self.seed, self.rows = seed, data.rows
+        away = held_out(self.key)
+        self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
+        self.order = Order(len(self.training), data.rows, seed, rank, world)
+
+    def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
+        """Step after step from `cursor`, endlessly; `step` and `steps` mean nothing to images."""
+        for epoch, mine, after in self.order.steps(cursor, parts):
+            yield Step(tuple(self.batch(self.training[part], epoch) for part in mine), after, self.rows)
+
+    def held_out(self, rows: int) -> Iterator[ImageBatch]:
+        """At most `rows` images that training never sees, always with the chance of epoch 0."""
+        chosen = self.away[:rows]
+        for start in range(0, len(chosen), self.rows):
+            yield self.batch(chosen[start : start + self.rows], epoch=0)
+
+    def batch(self, image: Int[np.ndarray, " image"], epoch: int) -> ImageBatch:
+        """The images of these numbers."""
+        return ImageBatch(
+            pixels=self.pixels[image], key=self.key[image], seed=self.seed, epoch=epoch, label=self.label[image]
+        )

@@ -1,0 +1,59 @@
+"""The order in which a set of things that fit an index (images, utterances) is gone through.
+
+Every epoch is a keyed permutation of all things, cut into whole steps; what is left over at the end of an epoch is
+fewer than one step, and other things every time. A position is `Cursor(epoch, row)` and is reached directly.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt64
+
+from sesame.data import chance
+from sesame.data.batch import Cursor
+from sesame.errors import UserError
+
+HELD_OUT = 0.1
+"""Share of the things that training never sees."""
+
+
+def held_out(key: UInt64[np.ndarray, " thing"]) -> Bool[np.ndarray, " thing"]:
+    """Which things are held out: a matter of their content alone, so equal things are on one side."""
+    return chance.uniform("held-out", key) < HELD_OUT
+
+
+@dataclass(frozen=True)
+class Order:
+    """`things` of them, `rows` in one step over all processes, of which this one takes its own slice."""
+
+    things: int
+    rows: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.things < self.rows:
+            raise UserError(
+                f"The data has {self.things} training examples and a step takes {self.rows}. "
+                f"Give more data, or a step of at most {self.things} rows (--data.rows)."
+            )
+
+    def steps(
+        self, cursor: Cursor, parts: int
+    ) -> Iterator[tuple[int, tuple[Int[np.ndarray, " part"], ...], Cursor]]:
+        """From `cursor`, endlessly: the epoch, the things of each of `parts` micro-batches, the cursor after them."""
+        if self.rows < self.world * parts:
+            raise UserError(
+                f"A step of {self.rows} rows cannot be shared by {self.world} processes with {parts} micro-batches "
+                f"each. Take at least {self.world * parts} rows (--data.rows)."
+            )
+        while True:
+            if cursor.row + self.rows > self.things:
+                cursor = Cursor(epoch=cursor.epoch + 1)
+            row = np.arange(cursor.row, cursor.row + self.rows)
+            thing = chance.permute(row, self.things, "order", self.seed, cursor.epoch)
+            mine = np.array_split(np.array_split(thing, self.world)[self.rank], parts)
+            epoch, cursor = cursor.epoch, Cursor(epoch=cursor.epoch, row=cursor.row + self.rows)
+            yield epoch, tuple(mine), cursor

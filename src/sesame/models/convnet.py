@@ -1,0 +1,67 @@
+"""A small residual conv net for small images (He et al. 2016, with the CIFAR stem: 3x3, stride 1, no max-pool)."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sesame import config
+from sesame.data.batch import At, Pixels
+from sesame.models.base import Backbone, States
+
+
+def convolution(inward: int, outward: int, stride: int = 1) -> nn.Conv2d:
+    """3x3 without a bias: batch norm follows."""
+    return nn.Conv2d(inward, outward, 3, stride, padding=1, bias=False)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inward: int, outward: int, stride: int):
+        super().__init__()
+        self.first, self.first_norm = convolution(inward, outward, stride), nn.BatchNorm2d(outward)
+        self.second, self.second_norm = convolution(outward, outward), nn.BatchNorm2d(outward)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inward != outward:
+            self.shortcut = nn.Sequential(nn.Conv2d(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward))
+
+    def forward(self, x: Float[Tensor, "image inward h w"]) -> Float[Tensor, "image outward h2 w2"]:
+        inner = F.relu(self.first_norm(self.first(x)))
+        return F.relu(self.second_norm(self.second(inner)) + self.shortcut(x))
+
+
+class ConvNet(Backbone):
+    """A stem, one block a stage (each but the first halves height and width), and the mean over all places."""
+
+    def __init__(self, sizes: config.ConvNet):
+        super().__init__()
+        first = sizes.channels[0]
+        self.width = sizes.channels[-1]
+        self.stem, self.stem_norm = convolution(sizes.in_channels, first), nn.BatchNorm2d(first)
+        inward = (first, *sizes.channels[:-1])
+        self.blocks = nn.ModuleList(
+            Block(a, b, stride=1 if i == 0 else 2) for i, (a, b) in enumerate(zip(inward, sizes.channels, strict=True))
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, inputs: Pixels, at: At | None = None, layers: bool = False) -> States:
+        """`last` is [image, width]; `layers`, where asked for, are the feature maps [image, channel, height, width]."""
+        x = F.relu(self.stem_norm(self.stem(inputs.x)))
+        maps = [x]
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x)
+        return States(last=x.mean((2, 3)), layers=tuple(maps) if layers else ())
+
+    def flops(self, positions: int, read: int, time: int) -> float:
+        """`positions` images of `time` x `time` pixels; every one is read."""
+        total, side = 0.0, time
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # A block's shortcut comes after its strided convolution, when `side` has been halved already.
+                if module.stride[0] == 2 and module.kernel_size[0] == 3:
+                    side = (side + 1) // 2
+                total += 2.0 * module.weight.numel() * side * side
+        return positions * total

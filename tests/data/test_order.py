@@ -1,0 +1,55 @@
+"""Order: every epoch once through everything, the same whoever reads it and from wherever."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sesame.data.batch import Cursor
+from sesame.data.order import HELD_OUT, Order, held_out
+from sesame.errors import UserError
+
+
+@given(things=st.integers(3, 60), rows=st.integers(1, 60), seed=st.integers(0, 9))
+@settings(max_examples=30, deadline=None)
+def test_an_epoch_takes_no_thing_twice_and_leaves_less_than_a_step(things: int, rows: int, seed: int) -> None:
+    rows = min(rows, things)
+    steps = itertools.takewhile(lambda s: s[0] == 0, Order(things, rows, seed).steps(Cursor(), 1))
+    taken = np.concatenate([part for _, (part,), _ in steps])
+    assert len(set(taken.tolist())) == len(taken) == things - things % rows
+
+
+def test_epochs_differ_and_start_with_another_thing_left_over() -> None:
+    order = Order(10, 4, seed=0)
+    first = [tuple(part) for epoch, (part,), _ in itertools.islice(order.steps(Cursor(), 1), 40)]
+    assert len(set(first)) == 40
+    assert {i for part in first for i in part} == set(range(10))
+
+
+@given(rows=st.integers(6, 20), world=st.integers(1, 3), parts=st.integers(1, 2), seen=st.integers(0, 12))
+@settings(max_examples=30, deadline=None)
+def test_processes_and_micro_batches_share_one_global_step_from_any_cursor(
+    rows: int, world: int, parts: int, seen: int
+) -> None:
+    alone = list(itertools.islice(Order(40, rows, 7).steps(Cursor(), 1), seen + 3))
+    cursor = alone[seen - 1][2] if seen else Cursor()
+    shared = [itertools.islice(Order(40, rows, 7, r, world).steps(cursor, parts), 3) for r in range(world)]
+    for (epoch, (whole,), after), *mine in zip(alone[seen:], *shared, strict=True):
+        assert np.concatenate([part for m in mine for part in m[1]]).tolist() == whole.tolist()
+        assert all((m[0], m[2]) == (epoch, after) for m in mine)
+
+
+def test_too_little_data_and_too_many_processes_say_what_fits() -> None:
+    with pytest.raises(UserError, match="at most 5 rows"):
+        Order(5, 6, 0)
+    with pytest.raises(UserError, match="at least 12 rows"):
+        next(Order(50, 10, 0, world=4).steps(Cursor(), 3))
+
+
+def test_a_tenth_is_held_out_and_equal_content_is_on_one_side() -> None:
+    key = np.random.default_rng(0).integers(0, 2**63, 20_000).astype(np.uint64)
+    away = held_out(key)
+    assert abs(away.mean() - HELD_OUT) < 0.01
+    assert (held_out(key[::-1])[::-1] == away).all()
