@@ -1,0 +1,122 @@
+"""`sesame embed RUN FILE --out vectors.npy`"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from sesame.cli.output import emit, table
+from sesame.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embed:
+    """A vector for every line of a file: the mean over its positions, [CLS] and [SEP] included.
+
+    --out gets an array [line, width] (.npy). With --tokens (.npz) it gets `vectors` [token, width], `ids` [token]
+    and `offsets` [line + 1], where line i has the tokens offsets[i] to offsets[i + 1].
+    """
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """A run, one of its checkpoints, a model folder, or the hub name of a model."""
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """Text, UTF-8, one input a line."""
+    out: Path
+    """Where the vectors go: .npy, or .npz with --tokens. An existing file is not replaced."""
+    tokens: bool = False
+    """A vector for every token, without [CLS] and [SEP], in place of their mean."""
+    layer: int = -1
+    """Which layer's states: 0 for the embeddings, 1 for the first layer, -1 for the last."""
+    skip_empty: bool = False
+    """Leave empty lines out (they are counted) in place of refusing them."""
+    result: Path = Path("result.json")
+    """Where the numbers are written; replaces an older result, never another file."""
+    json: bool = False
+    """Print the result alone on stdout, as JSON."""
+
+
+def embed_command(argv: list[str]) -> int:
+    options = tyro.cli(Embed, args=argv, prog="sesame embed", config=(FlagCreatePairsOff,))
+    _check_out(options.out, ".npz" if options.tokens else ".npy")
+    lines, skipped = _lines(options.file, options.skip_empty)
+
+    import numpy as np
+
+    from sesame.engine.build import load
+    from sesame.tasks.embed import POOLING, embed, embed_tokens
+
+    model = load(options.run)
+    if options.tokens:
+        found = embed_tokens(model, lines, options.layer)
+        vectors, pooling = found.vectors, "none"
+        _write(options.out, lambda f: np.savez(f, vectors=vectors, ids=found.ids, offsets=found.offsets))
+    else:
+        vectors, pooling = embed(model, lines, options.layer), POOLING
+        _write(options.out, lambda f: np.save(f, vectors))
+    result = {
+        "run": options.run,
+        "file": options.file,
+        "out": options.out,
+        "lines": len(lines),
+        "skipped_empty_lines": skipped,
+        "vectors": len(vectors),
+        "width": vectors.shape[1],
+        "layer": options.layer,
+        "pooling": pooling,
+    }
+    shown = table(str(options.out), ["lines", "empty, skipped", "vectors", "width", "layer", "pooling"],
+                  [(len(lines), len(skipped), len(vectors), vectors.shape[1], options.layer, pooling)])  # fmt: skip
+    emit("embed", result, shown, as_json=options.json, path=options.result)
+    return 0
+
+
+def _check_out(out: Path, suffix: str) -> None:
+    if out.suffix != suffix:
+        raise UserError(f"--out {out}: the vectors are written as {suffix}. Choose a name that ends in it.")
+    if out.exists():
+        raise UserError(f"--out {out} exists and is left as it is. Choose another name, or remove it.")
+
+
+def _lines(file: Path, skip_empty: bool) -> tuple[list[str], list[int]]:
+    """The lines of `file`, and the numbers of the empty ones that were left out."""
+    lines, skipped = [], []
+    for number, raw in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            line = raw.decode("utf-8").strip()
+        except UnicodeDecodeError as e:
+            raise UserError(
+                f"{file}: line {number} is not UTF-8 (byte 0x{raw[e.start]:02x} at column {e.start + 1}). "
+                "Convert the file to UTF-8 text."
+            ) from None
+        if line:
+            lines.append(line)
+        elif skip_empty:
+            skipped.append(number)
+        else:
+            raise UserError(
+                f"{file}: line {number} is empty, and nothing has no vector. Remove it, or pass --skip-empty."
+            )
+    if not lines:
+        raise UserError(f"{file} has no text. Expected one input a line.")
+    if skipped:
+        log.warning("%s: %d empty lines were left out", file, len(skipped))
+    return lines, skipped
+
+
+def _write(out: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write beside `out`, then rename: it appears complete or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as f:
+            write(f)
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)
