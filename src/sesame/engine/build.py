@@ -1,0 +1,122 @@
+"""A recipe into the one module that is trained; a run, a checkpoint or a published folder into a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from sesame import config, interop, models, pretext
+from sesame.config import Recipe
+from sesame.data import open_data
+from sesame.data.chance import seed_for
+from sesame.data.tokenizer import Vocabulary
+from sesame.engine import checkpoint, distributed, machine
+from sesame.engine.run import Run, is_run
+from sesame.errors import UserError
+from sesame.pretext.base import Objective
+
+
+@dataclass(frozen=True)
+class Model:
+    """Trained weights, with what is needed to use them."""
+
+    objective: Objective
+    vocabulary: Vocabulary | None
+    recipe: Recipe | None
+    """None for a published model."""
+    step: int
+
+
+def build(recipe: Recipe, data: Any) -> Objective:
+    """Backbone and pretext task with fresh weights, which depend on the recipe and its seed alone."""
+    vocabulary = vocabulary_of(data)
+    check_vocabulary(recipe.backbone, vocabulary)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("weights", recipe.seed))
+        backbone = models.build(recipe.backbone)
+        objective = Objective(backbone, pretext.build(recipe.pretext, backbone, vocabulary))
+    return objective.to(dtype_of(recipe))
+
+
+def vocabulary_of(data: Any) -> Vocabulary | None:
+    """The tokenizer of text; images and speech have none."""
+    return getattr(data, "vocabulary", None)
+
+
+def dtype_of(recipe: Recipe) -> torch.dtype:
+    """The type of the weights. bf16 is the type of products only (autocast); the weights stay in fp32."""
+    return torch.float64 if recipe.precision == "fp64" else torch.float32
+
+
+def product_dtype_of(recipe: Recipe) -> torch.dtype:
+    """The type that matrix products are computed in."""
+    return torch.bfloat16 if recipe.precision == "bf16" else dtype_of(recipe)
+
+
+def freeze(recipe: Recipe, data: Any) -> Recipe:
+    """The recipe with every choice made that is left to the data or the machine, except the number of steps."""
+    device = machine.device_of(recipe).type
+    if recipe.device == "cuda" and device != "cuda":
+        raise UserError("--device cuda: torch finds no CUDA device here. Choose --device cpu or auto.")
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" else "fp32"
+    return msgspec.structs.replace(
+        recipe,
+        backbone=_sized(recipe.backbone, data),
+        threads=recipe.threads or machine.cores(),
+        device=device,
+        precision=precision,
+    )
+
+
+def _sized(backbone: config.Backbone, data: Any) -> config.Backbone:
+    """The backbone with the vocabulary of the text, or the width of the frames, where it leaves them open."""
+    if isinstance(backbone, config.EncoderDecoder):
+        encoder, decoder = _sized(backbone.encoder, data), _sized(backbone.decoder, data)
+        return msgspec.structs.replace(backbone, encoder=encoder, decoder=decoder)
+    if not isinstance(backbone, config.Transformer):
+        return backbone
+    vocabulary = vocabulary_of(data)
+    if backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
+        return msgspec.structs.replace(backbone, vocab=vocabulary.size)
+    if backbone.input == "frames" and not backbone.features:
+        return msgspec.structs.replace(backbone, features=data.mels)
+    return backbone
+
+
+def check_vocabulary(backbone: config.Backbone, vocabulary: Vocabulary | None) -> None:
+    """Raise UserError where the text has tokens that the embedding has no row for."""
+    for stack in (backbone.encoder, backbone.decoder) if isinstance(backbone, config.EncoderDecoder) else (backbone,):
+        if isinstance(stack, config.Transformer) and stack.input == "tokens" and vocabulary is not None:
+            if stack.vocab < vocabulary.size:
+                raise UserError(
+                    f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "
+                    "Leave it at 0, which takes the tokenizer's size, or prepare the data with a smaller --vocab."
+                )
+
+
+def load(path: Path | str, step: int | None = None) -> Model:
+    """The model of a run (its newest whole checkpoint, or the one of `step`), of one checkpoint, or of a folder that
+    another library published. Raises UserError where there is none or it is damaged.
+    """
+    path = Path(path)
+    if path.parent.name == "checkpoints" and is_run(path.parent.parent):
+        return load(path.parent.parent, checkpoint.read_manifest(path).step)
+    if not is_run(path):
+        if step is not None:
+            raise UserError(f"{path} is no run folder, so it has no step {step}.")
+        published = interop.open_model(path)
+        return Model(published.objective().eval(), published.vocabulary, None, 0)
+    run = Run.open(path)
+    data = open_data(run.recipe.data)
+    found = run.at(step)
+    objective = build(run.recipe, data)
+    try:
+        distributed.fill(objective, found.objective)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{run.path}: the checkpoint of step {found.manifest.step} does not fit ({error}).") from None
+    objective.eval()
+    return Model(objective, vocabulary_of(data), run.recipe, found.manifest.step)

@@ -1,0 +1,63 @@
+"""The machine that a run is on: what makes its numbers, and how fast it can multiply matrices."""
+
+import os
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+from sesame.config import Recipe
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Where the recipe runs; under torchrun every process has its own GPU."""
+    if recipe.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def fingerprint(recipe: Recipe, world: int) -> dict[str, str]:
+    """All that floating-point results depend on besides the recipe: the same bits are promised where it is equal."""
+    device = device_of(recipe)
+    return {
+        "torch": str(torch.__version__),
+        "cpu": cpu_model(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": str(recipe.threads),
+        "processes": str(world),
+    }
+
+
+def matmul_limit(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
+    """Floating-point operations a second of a large matrix product on this machine: the limit of any training."""
+    size = 4096 if device.type == "cuda" else 1024
+    a = torch.randn(size, size, device=device, generator=torch.Generator(device).manual_seed(0)).to(dtype)
+
+    def timed(repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    timed(1)
+    once = timed(1)
+    repeats = max(1, round(seconds / 3 / max(once, 1e-6)))
+    return 2 * size**3 * repeats / min(timed(repeats) for _ in range(3))

@@ -1,0 +1,260 @@
+"""The run folder: what a recipe becomes on the disk.
+
+`config.json` (the frozen recipe and the machine's fingerprint), `metrics.jsonl` (a line an event), `state.json`,
+`lock`, `artifacts/`, `checkpoints/`. One process writes it at a time, which an operating-system lock guarantees and
+which therefore ends with the process, however it ends.
+"""
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from sesame import config as settings
+from sesame.engine import checkpoint
+from sesame.engine.checkpoint import Checkpoint, Manifest
+from sesame.errors import UserError
+
+log = logging.getLogger(__name__)
+
+CONFIG, METRICS, STATE, LOCK = "config.json", "metrics.jsonl", "state.json", "lock"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """What `config.json` holds."""
+
+    recipe: settings.Recipe
+    machine: dict[str, str]
+    origin: str = ""
+    """The model whose weights the run starts from; empty for fresh ones."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """What `state.json` holds."""
+
+    state: Literal["running", "finished", "interrupted", "failed"]
+    step: int
+    pid: int
+    reason: str = ""
+
+
+class Run:
+    """A run folder, open for reading; `lock()` opens it for writing."""
+
+    def __init__(self, path: Path, config: Config):
+        self.path = path
+        self.config = config
+        self.recipe = config.recipe
+        self.checkpoints = path / "checkpoints"
+        self._lock: IO[str] | None = None
+        self._metrics: IO[str] | None = None
+
+    # ------------------------------------------------------------------------------------ make, open
+    @classmethod
+    def create(cls, path: Path | str, recipe: settings.Recipe, machine: dict[str, str], origin: str = "") -> "Run":
+        """A new run folder, locked. Raises UserError where there is a run already, or anything but prepared data."""
+        path = Path(path)
+        check_free(path, recipe)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run = cls(path, Config(recipe=recipe, machine=machine, origin=origin))
+            run.lock()
+            (path / "checkpoints").mkdir(exist_ok=True)
+            (path / "artifacts").mkdir(exist_ok=True)
+            _write(path / CONFIG, msgspec.json.encode(run.config))
+        except OSError as error:
+            raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from error
+        run.set_state("running", 0)
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """An existing run. Raises UserError where `path` is none or its settings cannot be read."""
+        path = Path(path)
+        file = path / CONFIG
+        if not is_run(path):
+            raise UserError(f"{path} is no run folder: {file} is missing. `sesame runs` lists the runs there are.")
+        try:
+            return cls(path, msgspec.json.decode(file.read_bytes(), type=Config))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} is damaged, or written by another version of sesame ({error}).") from None
+
+    # ---------------------------------------------------------------------------------------- writing
+    def lock(self) -> None:
+        """Become the one process that writes this folder. Raises UserError where another does."""
+        handle = (self.path / LOCK).open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UserError(
+                    f"{self.path} is being written by process {owner}, which is alive. Wait for it, stop it "
+                    f"(kill {owner} saves first), or choose another --out."
+                ) from None
+            raise
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._lock = handle
+
+    def is_live(self) -> bool:
+        """Whether some process is writing this folder now."""
+        if self._lock:
+            return True
+        try:
+            with (self.path / LOCK).open("r") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let go of the lock and the log."""
+        for handle in (self._metrics, self._lock):
+            if handle:
+                handle.close()
+        self._metrics = self._lock = None
+
+    def log(self, event: str, step: int, **values: Any) -> None:
+        """Append one event to `metrics.jsonl`."""
+        if self._metrics is None:
+            self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
+        line = {"event": event, "step": step, "time": round(time.time(), 3), **values}
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+
+    def forget_after(self, step: int) -> None:
+        """Drop the events past `step`, and a line that a kill cut short: what follows writes them again."""
+        kept = [json.dumps(event) for event in self.events() if event["step"] <= step]
+        _write(self.path / METRICS, "".join(line + "\n" for line in kept).encode())
+
+    def set_state(
+        self, state: Literal["running", "finished", "interrupted", "failed"], step: int, reason: str = ""
+    ) -> None:
+        _write(self.path / STATE, msgspec.json.encode(State(state=state, step=step, pid=os.getpid(), reason=reason)))
+
+    # ---------------------------------------------------------------------------------------- reading
+    def state(self) -> State | None:
+        """What the run last said of itself; None where it said nothing that can be read."""
+        try:
+            return msgspec.json.decode((self.path / STATE).read_bytes(), type=State)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def events(self, event: str | None = None) -> Iterator[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, in order; a last line that a kill cut short is left out."""
+        path = self.path / METRICS
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else (), 1):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                if line.endswith(b"\n"):
+                    raise UserError(f"{path}: line {number} is no JSON. Mend or remove that line.") from None
+                return
+            if event is None or value["event"] == event:
+                yield value
+
+    @property
+    def config_hash(self) -> str:
+        return checkpoint.config_hash(self.recipe)
+
+    def newest(self, weights_only: bool = False) -> Checkpoint | None:
+        """The newest whole checkpoint, or None where there is none. Damaged ones are named and passed over."""
+        for folder in reversed(checkpoint.listed(self.checkpoints)):
+            try:
+                return checkpoint.read(folder, self.config_hash, weights_only)
+            except UserError as error:
+                log.warning("%s This checkpoint is passed over for the one before it.", error)
+        return None
+
+    def at(self, step: int | None = None) -> Checkpoint:
+        """The weights of one step, or of the newest whole checkpoint. Raises UserError where there are none."""
+        if step is None:
+            found = self.newest(weights_only=True)
+            if found is None:
+                raise UserError(f"{self.checkpoints} holds no whole checkpoint. sesame pretrain --resume {self.path}")
+            return found
+        folder = checkpoint.folder_of(self.checkpoints, step)
+        if not folder.is_dir():
+            known = [str(int(path.name.split("-")[1])) for path in checkpoint.listed(self.checkpoints)]
+            raise UserError(f"{folder} does not exist. Steps with a checkpoint: {', '.join(known) or 'none'}.")
+        return checkpoint.read(folder, self.config_hash, weights_only=True)
+
+    def manifests(self) -> Iterator[Manifest]:
+        for folder in checkpoint.listed(self.checkpoints):
+            yield checkpoint.read_manifest(folder)
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a run folder (a published model's config.json has no recipe)."""
+    try:
+        content = json.loads((path / CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return (path / LOCK).exists() and (path / "checkpoints").is_dir()
+    return isinstance(content, dict) and "recipe" in content
+
+
+def check_free(path: Path, recipe: settings.Recipe) -> None:
+    """Raise UserError unless a new run can be made at `path`."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise UserError(f"{path} exists and is no folder. Choose another --out.")
+    if is_run(path):
+        run = Run.open(path)
+        if run.is_live():
+            run.lock()  # says who writes it
+        differing = differences(run.recipe, recipe)
+        what = f" with other settings ({differing})" if differing else ""
+        raise UserError(
+            f"{path} is a run already{what}. Nothing was changed. Go on with it: sesame pretrain --resume {path}, "
+            "or choose another --out."
+        )
+    if foreign := sorted(
+        item.name for item in path.iterdir() if item.name not in ("data", LOCK, "checkpoints", "artifacts")
+    ):
+        raise UserError(
+            f"{path} exists and holds something else ({foreign[0]}). Nothing was changed. Choose another --out."
+        )
+
+
+def differences(there: settings.Recipe, here: settings.Recipe, most: int = 3) -> str:
+    """The first settings that differ, with both values. What is measured at the start is no difference."""
+    measured = {"threads", "device", "precision", "steps", "eval_every", "save_every"}
+    a, b = _flat(msgspec.to_builtins(there)), _flat(msgspec.to_builtins(here))
+    keys = [
+        k for k in a | b if a.get(k) != b.get(k) and not ((k in measured and not (b.get(k) or 0)) or b.get(k) == "auto")
+    ]
+    return ", ".join(f"{k}: {a.get(k)} there, {b.get(k)} here" for k in keys[:most])
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def found_in(folder: Path) -> list[Run]:
+    """The runs directly in `folder`, or `folder` itself, by name."""
+    candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+    return [Run.open(path) for path in candidates if path.is_dir() and (path / CONFIG).is_file() and is_run(path)]
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a small file in one go: a reader sees the old one or the new one."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
