@@ -11,7 +11,7 @@ from tiny import TinyData, TinyNet, TinyPretext
 from sesame import config, models, pretext
 from sesame.engine import build, hooks, machine
 from sesame.engine.loop import Hook, pretrain
-from sesame.engine.run import Run
+from sesame.engine.run import Config, Run
 
 torch.set_num_threads(1)
 
@@ -53,7 +53,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
             run = Run.open(path)
             run.lock()
         else:
-            run = Run.create(path, build.freeze(recipe, data), machine.fingerprint(recipe, 1))
+            run = Run.create(path, Config(recipe=build.freeze(recipe, data), machine=machine.fingerprint(recipe, 1)))
         try:
             pretrain(run, data, [*hooks.standard(), *extra])
         finally:

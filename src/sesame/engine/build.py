@@ -45,6 +45,11 @@ def vocabulary_of(data: Any) -> Vocabulary | None:
     return getattr(data, "vocabulary", None)
 
 
+def identity_of(data: Any) -> str:
+    """Hash of what the data are; empty for data that are always the same."""
+    return getattr(data, "identity", "")
+
+
 def dtype_of(recipe: Recipe) -> torch.dtype:
     """The type of the weights. bf16 is the type of products only (autocast); the weights stay in fp32."""
     return torch.float64 if recipe.precision == "fp64" else torch.float32
@@ -65,24 +70,24 @@ def freeze(recipe: Recipe, data: Any) -> Recipe:
         precision = "bf16" if device == "cuda" else "fp32"
     return msgspec.structs.replace(
         recipe,
-        backbone=_sized(recipe.backbone, data),
+        backbone=_sized(recipe.backbone, recipe.data, data),
         threads=recipe.threads or machine.cores(),
         device=device,
         precision=precision,
     )
 
 
-def _sized(backbone: config.Backbone, data: Any) -> config.Backbone:
+def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.Backbone:
     """The backbone with the vocabulary of the text, or the width of the frames, where it leaves them open."""
     if isinstance(backbone, config.EncoderDecoder):
-        encoder, decoder = _sized(backbone.encoder, data), _sized(backbone.decoder, data)
+        encoder, decoder = _sized(backbone.encoder, source, data), _sized(backbone.decoder, source, data)
         return msgspec.structs.replace(backbone, encoder=encoder, decoder=decoder)
     if not isinstance(backbone, config.Transformer):
         return backbone
     vocabulary = vocabulary_of(data)
     if backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
         return msgspec.structs.replace(backbone, vocab=vocabulary.size)
-    if backbone.input == "frames" and not backbone.features:
+    if isinstance(source, config.SpeechData) and not backbone.features:
         return msgspec.structs.replace(backbone, features=data.mels)
     return backbone
 
@@ -90,12 +95,11 @@ def _sized(backbone: config.Backbone, data: Any) -> config.Backbone:
 def check_vocabulary(backbone: config.Backbone, vocabulary: Vocabulary | None) -> None:
     """Raise UserError where the text has tokens that the embedding has no row for."""
     for stack in (backbone.encoder, backbone.decoder) if isinstance(backbone, config.EncoderDecoder) else (backbone,):
-        if isinstance(stack, config.Transformer) and stack.input == "tokens" and vocabulary is not None:
-            if stack.vocab < vocabulary.size:
-                raise UserError(
-                    f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "
-                    "Leave it at 0, which takes the tokenizer's size, or prepare the data with a smaller --vocab."
-                )
+        if isinstance(stack, config.Transformer) and vocabulary is not None and stack.vocab < vocabulary.size:
+            raise UserError(
+                f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "
+                "Leave it at 0, which takes the tokenizer's size, or prepare the data with a smaller --vocab."
+            )
 
 
 def load(path: Path | str, step: int | None = None) -> Model:

@@ -34,7 +34,7 @@ def _tell(training: Training, shows: tuple[Show, ...], event: str, **values: Any
 
 
 class Log:
-    """Every `log_every` steps: loss, accuracy, rate, gradient norm, speed, share of the matrix-product limit, time left."""
+    """Every `log_every` steps: loss, accuracy, rate, gradient norm, speed, share of the machine's limit, time left."""
 
     def __init__(self, shows: tuple[Show, ...] = ()):
         self.shows = shows

@@ -78,6 +78,13 @@ class Training:
         """bf16 products where the recipe's precision asks for them."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
+    def agree(self, batch: Ready, *numbers: float) -> tuple[dict[str, float], list[float]]:
+        """How many things each term of the loss is summed over in the whole step, and `numbers`, over all processes."""
+        names = sorted(batch.parts[0].count)
+        mine = [sum(part.count[name] for part in batch.parts) for name in names]
+        total = self.team.total([*mine, *numbers])
+        return dict(zip(names, total, strict=False)), total[len(names) :]
+
     def check_finite(self) -> None:
         """Raise UserError with the step and its examples where a loss or a gradient norm was NaN or infinite.
 
@@ -215,11 +222,9 @@ def _train(training: Training, hooks: Sequence[Hook], weights: dict[str, Tensor]
     for batch in batches(training, recipe.steps - training.step):
         # One message between the processes before the forward pass: how many things the whole step's loss is a mean
         # of, what rank 0's clock says, and whether any of them was asked to stop.
-        names = sorted(batch.parts[0].count)
-        mine = [sum(part.count[name] for part in batch.parts) for name in names]
         clock = (time.monotonic() - began) * (team.rank == 0)
-        *counts, training.clock, stopping = team.total([*mine, clock, float(stop.requested)])
-        take_step(training, batch, dict(zip(names, counts, strict=True)))
+        counts, (training.clock, stopping) = training.agree(batch, clock, float(stop.requested))
+        take_step(training, batch, counts)
         training.ending = bool(stopping) or training.step >= recipe.steps
         _call(hooks, training)
         if training.ending:

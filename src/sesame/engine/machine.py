@@ -39,9 +39,15 @@ def fingerprint(recipe: Recipe, world: int) -> dict[str, str]:
         "cpu": cpu_model(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": str(recipe.threads),
+        "threads": str(min(recipe.threads, cores())),
         "processes": str(world),
     }
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def matmul_limit(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
@@ -53,8 +59,7 @@ def matmul_limit(device: torch.device, dtype: torch.dtype, seconds: float = 0.3)
         start = time.perf_counter()
         for _ in range(repeats):
             a @ a
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         return time.perf_counter() - start
 
     timed(1)

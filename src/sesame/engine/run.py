@@ -33,6 +33,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     recipe: settings.Recipe
     machine: dict[str, str]
+    data: str = ""
+    """Hash of the text and the tokenizer behind the prepared data."""
     origin: str = ""
     """The model whose weights the run starts from; empty for fresh ones."""
 
@@ -59,13 +61,13 @@ class Run:
 
     # ------------------------------------------------------------------------------------ make, open
     @classmethod
-    def create(cls, path: Path | str, recipe: settings.Recipe, machine: dict[str, str], origin: str = "") -> "Run":
+    def create(cls, path: Path | str, config: Config) -> "Run":
         """A new run folder, locked. Raises UserError where there is a run already, or anything but prepared data."""
         path = Path(path)
-        check_free(path, recipe)
+        check_free(path, config.recipe)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run = cls(path, Config(recipe=recipe, machine=machine, origin=origin))
+            run = cls(path, config)
             run.lock()
             (path / "checkpoints").mkdir(exist_ok=True)
             (path / "artifacts").mkdir(exist_ok=True)

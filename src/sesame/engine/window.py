@@ -61,7 +61,7 @@ class Window:
         return None if step == _NEVER else step
 
     def read(self, team: Team) -> dict[str, list[float]]:
-        """name -> [sum, things, right, whether right means something, weight] over all processes. Waits for the device."""
+        """name -> [sum, things, right, whether right is counted, weight], over all processes. Waits for the device."""
         names = sorted(self.terms)
         mine = [float(x) for n in names for x in (self.terms[n].sum, self.terms[n].count, self.terms[n].hits or 0)]
         total = team.total(mine)

@@ -1,0 +1,118 @@
+"""How many steps: from the recipe, from a number of tokens, or from minutes and the speed that is measured."""
+
+import logging
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sesame.config import Recipe, TextData
+from sesame.engine import machine
+from sesame.engine.hooks import evaluate, save
+from sesame.engine.loop import Training, batches, set_up, take_step
+from sesame.engine.run import Config, Run
+
+log = logging.getLogger(__name__)
+
+_EVALUATIONS, _SAVES = 20, 10
+"""In a run whose recipe does not say how often."""
+_NOMINAL = 1_000_000
+"""Steps that a measured run pretends to have, so that every phase of its schedule can be visited."""
+
+
+def plan(recipe: Recipe, data: Any, out: Path) -> Recipe:
+    """The recipe with `steps`, `eval_every` and `save_every` decided for good.
+
+    `max_minutes` comes before `max_tokens`, and that before `steps`.
+    """
+    if recipe.max_minutes:
+        recipe = msgspec.structs.replace(recipe, steps=_steps_in(recipe, data, out))
+    elif recipe.max_tokens:
+        recipe = msgspec.structs.replace(recipe, steps=math.ceil(recipe.max_tokens / _positions(recipe)))
+    return msgspec.structs.replace(
+        recipe,
+        eval_every=recipe.eval_every or max(1, math.ceil(recipe.steps / _EVALUATIONS)),
+        save_every=recipe.save_every or max(1, math.ceil(recipe.steps / _SAVES)),
+    )
+
+
+def _positions(recipe: Recipe) -> float:
+    """Positions (images) in an optimiser step; the mean one, under a schedule of lengths."""
+    phases = getattr(recipe.data, "phases", ())
+    if phases:
+        return sum(phase.share * phase.rows * phase.length for phase in phases)
+    return recipe.data.rows * getattr(recipe.data, "length", 1)
+
+
+def _steps_in(recipe: Recipe, data: Any, out: Path) -> int:
+    """How many steps fit into `max_minutes`, evaluations, checkpoints and this measurement included.
+
+    The real thing is measured: the recipe's own model on its own data, in a scratch run beside the real one that is
+    thrown away afterwards.
+    """
+    began = time.monotonic()
+    scratch = out.parent / f".{out.name}.measured"
+    trial = msgspec.structs.replace(recipe, steps=_NOMINAL, eval_every=_NOMINAL, save_every=_NOMINAL, max_minutes=0.0)
+    training = set_up(trial, Run(scratch, Config(recipe=trial, machine={})), data)
+    try:
+        starts = [0.0]
+        phases = recipe.data.phases if isinstance(recipe.data, TextData) else ()
+        for phase in phases[:-1]:
+            starts.append(starts[-1] + phase.share)
+        shares = [phase.share for phase in phases] or [1.0]
+        a_step = sum(share * _seconds_a_step(training, start) for share, start in zip(shares, starts, strict=True))
+        then = time.monotonic()
+        evaluate(training)
+        an_evaluation = time.monotonic() - then
+        if training.team.rank == 0:
+            scratch.mkdir(parents=True, exist_ok=True)
+        then = time.monotonic()
+        save(training)
+        a_save = time.monotonic() - then
+    finally:
+        if training.team.rank == 0:
+            shutil.rmtree(scratch, ignore_errors=True)
+    left = 60 * recipe.max_minutes - (time.monotonic() - began)
+    # Rank 0's clock is everybody's: all processes must plan the same steps.
+    mine = [a_step, an_evaluation, a_save, left]
+    a_step, an_evaluation, a_save, left = training.team.total([x * (training.team.rank == 0) for x in mine])
+    steps = _fit(recipe, left, a_step, an_evaluation, a_save)
+    log.info(
+        "%.0f ms a step, %.1f s an evaluation, %.1f s a checkpoint: %d steps fit into %g minutes",
+        1000 * a_step, an_evaluation, a_save, steps, recipe.max_minutes,
+    )  # fmt: skip
+    return steps
+
+
+def _fit(recipe: Recipe, left: float, a_step: float, an_evaluation: float, a_save: float) -> int:
+    """Steps in `left` seconds, when evaluations and checkpoints take theirs."""
+    left -= an_evaluation + a_save  # before step 0
+    for every, cost, default in ((recipe.eval_every, an_evaluation, _EVALUATIONS), (recipe.save_every, a_save, _SAVES)):
+        if every:
+            a_step += cost / every
+        else:
+            left -= default * cost
+    if recipe.save_minutes:
+        left -= a_save * left / (60 * recipe.save_minutes)
+    return max(1, int(left / a_step))
+
+
+def _seconds_a_step(training: Training, start: float, least: float = 3.0) -> float:
+    """Mean time of a step from the share `start` of the run on, over `least` seconds and five steps."""
+    training.step = round(start * _NOMINAL)
+    steps, began = 0, 0.0
+    for batch in batches(training, _NOMINAL):
+        if steps == 2:  # the first ones fill caches and the loader's queue
+            machine.wait_for(training.device)
+            began = time.monotonic()
+        take_step(training, batch, training.agree(batch)[0])
+        steps += 1
+        if steps > 2:
+            machine.wait_for(training.device)
+            enough = steps >= 7 and time.monotonic() - began >= least
+            if training.team.total([float(enough and training.team.rank == 0)])[0]:
+                break
+    return (time.monotonic() - began) / (steps - 2)

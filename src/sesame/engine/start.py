@@ -1,0 +1,133 @@
+"""Start a run, or go on with one: what happens before and after the training loop."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from sesame.config import Recipe
+from sesame.data import open_data
+from sesame.engine import build as building
+from sesame.engine import hooks, machine
+from sesame.engine.distributed import Team
+from sesame.engine.loop import Hook, pretrain
+from sesame.engine.plan import plan
+from sesame.engine.run import Config, Run, check_free
+from sesame.engine.signals import StopSignal
+from sesame.errors import UserError
+from sesame.interop import Published
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a sitting of training ended."""
+
+    run: Run
+    stop: StopSignal
+
+
+def start(
+    recipe: Recipe,
+    out: Path | str,
+    origin: str = "",
+    shows: Sequence[hooks.Show] = (),
+    extra: Sequence[Hook] = (),
+) -> Ended:
+    """Train `recipe` (which names its data) into the new run folder `out`, from the weights of `origin` if given.
+
+    `shows` are told of every event, `extra` hooks (probes) are called beside the standard ones.
+    """
+    out = Path(out)
+    device = machine.device_of(recipe)
+    team = Team.join(device)
+    if team.rank == 0:
+        check_free(out, recipe)
+    data = open_data(recipe.data)
+    weights = None
+    if origin:
+        recipe, weights = adopt(recipe, data, origin)
+    recipe = plan(building.freeze(recipe, data), data, out)
+    config = Config(
+        recipe=recipe, machine=machine.fingerprint(recipe, team.world), data=building.identity_of(data), origin=origin
+    )
+    run = Run.create(out, config) if team.rank == 0 else Run(out, config)
+    return _go(run, data, weights, shows, extra)
+
+
+def resume(
+    path: Path | str, inexact: bool = False, shows: Sequence[hooks.Show] = (), extra: Sequence[Hook] = ()
+) -> Ended:
+    """Go on with a run exactly where it stopped.
+
+    Raises UserError where the machine, torch or the data are not those it was started with: the weights would then
+    not be those of an undisturbed run. `inexact` goes on all the same, saying so.
+    """
+    run = Run.open(path)
+    recipe = run.recipe
+    team = Team.join(machine.device_of(recipe))
+    if team.rank == 0:
+        run.lock()
+    data = open_data(recipe.data)
+    now = machine.fingerprint(recipe, team.world)
+    changed = [
+        f"{key}: {then} then, {now.get(key)} now" for key, then in run.config.machine.items() if now.get(key) != then
+    ]
+    if run.config.data != building.identity_of(data):
+        changed.append("the prepared data were made anew from other text or with another tokenizer")
+    if changed and not inexact:
+        raise UserError(
+            f"{run.path} was started under other conditions ({'; '.join(changed)}), so going on would not give the "
+            "weights of an undisturbed run. Restore them, or pass --inexact to go on all the same."
+        )
+    if changed:
+        log.warning("going on under other conditions: %s. The result is not exact to the bit.", "; ".join(changed))
+    weights = adopt(recipe, data, run.config.origin)[1] if run.config.origin and run.newest(True) is None else None
+    return _go(run, data, weights, shows, extra)
+
+
+def _go(
+    run: Run, data: Any, weights: dict[str, Tensor] | None, shows: Sequence[hooks.Show], extra: Sequence[Hook]
+) -> Ended:
+    try:
+        return Ended(run, pretrain(run, data, [*hooks.standard(*shows), *extra], weights))
+    finally:
+        run.close()
+
+
+def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Tensor]]:
+    """The recipe with the backbone of `origin` (a run, a model folder, a hub name), and weights to begin from.
+
+    Dropout stays the recipe's. Heads that `origin` does not have are fresh, and it is said. Raises UserError where
+    the data were prepared with another tokenizer.
+    """
+    model = building.load(origin)
+    vocabulary = building.vocabulary_of(data)
+    if model.vocabulary is not None and vocabulary is not None and model.vocabulary.hash != vocabulary.hash:
+        raise UserError(
+            f"the data were prepared with another tokenizer than {origin} was trained with, so its embeddings would "
+            f"mean nothing. Prepare them with: sesame data prepare SOURCE… --tokenizer {origin} --out DIR"
+        )
+    theirs, ours = model.objective.backbone.config, recipe.backbone
+    kept = {
+        name: getattr(ours, name)
+        for name in ("dropout", "attention_dropout")
+        if type(ours) is type(theirs) and hasattr(ours, name)
+    }
+    recipe = msgspec.structs.replace(recipe, backbone=msgspec.structs.replace(theirs, **kept))
+    objective = building.build(recipe, data)
+    published = Published(
+        folder=Path(origin),
+        backbone=theirs,
+        pretext=model.objective.pretext.config,
+        state=model.objective.state_dict(),
+        vocabulary=model.vocabulary,
+        left_out=(),
+    )
+    published.load_into(objective)
+    return recipe, objective.state_dict()
