@@ -61,7 +61,8 @@ def test_many_groups_give_what_one_group_gives(model, monkeypatch):
     np.testing.assert_allclose(embed(model, texts), whole, atol=1e-6)
 
 
-def test_hardly_anything_is_computed_for_padding(model, monkeypatch):
+def test_hardly_anything_is_computed_for_padding(monkeypatch):
+    model = make(recipe=False, positions=128)
     widths = []
     forward = type(model.objective.backbone).forward
     monkeypatch.setattr(
@@ -71,9 +72,9 @@ def test_hardly_anything_is_computed_for_padding(model, monkeypatch):
             widths.append((rows.x.numel(), int(rows.valid.sum()))) or forward(self, rows, *a, **k)
         ),
     )
-    embed(model, TEXTS * 30)
+    embed(model, TEXTS * 100)
     positions, useful = np.sum(widths, 0)
-    assert useful > 0.9 * positions
+    assert useful > 0.97 * positions
 
 
 def test_an_empty_text_is_refused_by_number(model):

@@ -79,7 +79,7 @@ def fill(model: Model, text: str, k: int = 5) -> Filled:
         for row_ids, row in zip(best.tolist(), probability.tolist(), strict=True)
     )
     ids[ids == mask] = best[:, 0].cpu().numpy()
-    return Filled(guesses, vocabulary.decode(ids), tokens=tokens, read=(start, stop))
+    return Filled(guesses, vocabulary.decode(ids.tolist()), tokens=tokens, read=(start, stop))
 
 
 def window(masked: Int[np.ndarray, " mask"], tokens: int, room: int) -> tuple[int, int]:
