@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from sesame.errors import UserError
 
 _TEXTS = ["config.json", "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
@@ -21,6 +18,9 @@ def locate(model: str) -> Path:
     if path.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
         found = "a file" if path.exists() else "no such folder"
         raise UserError(f"{model}: {found}. Expected a model folder (config.json, weights, tokenizer) or a hub name.")
+    from huggingface_hub import snapshot_download  # costs almost a second, and a folder needs none of it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         folder = Path(snapshot_download(model, allow_patterns=[*_TEXTS, "model*.safetensors*"]))
         if not any(folder.glob("model*.safetensors*")):

@@ -54,10 +54,13 @@ class Published:
         Raises UserError when the backbones differ.
         """
         own = objective.state_dict()
-        if wrong := [k for k, v in own.items() if k in self.state and self.state[k].shape != v.shape] + [
-            k for k in own if k.startswith("backbone.") and k not in self.state
-        ]:
-            raise UserError(f"{self.folder}: another architecture than the recipe's: {', '.join(wrong)} do not fit.")
+        wrong = [k for k in own.keys() & self.state.keys() if own[k].shape != self.state[k].shape]
+        wrong += [k for k in own.keys() ^ self.state.keys() if k.startswith("backbone.")]
+        if wrong:
+            raise UserError(
+                f"{self.folder}: another architecture than the recipe's: {', '.join(sorted(wrong))} do not fit. "
+                "Leave the recipe's backbone as the model has it."
+            )
         fresh = sorted({".".join(k.split(".")[:2]) for k in own if k not in self.state})
         if fresh:
             log.warning("%s has no weights for %s: fresh ones are taken", self.folder, ", ".join(fresh))

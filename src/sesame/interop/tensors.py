@@ -70,7 +70,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _load_pickle(path: Path) -> dict[str, Tensor]:
+def _load_pickle(path: Path) -> dict:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
