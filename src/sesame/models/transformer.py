@@ -1,11 +1,10 @@
-"""One Transformer, written once (Vaswani et al. 2017); the switches of `config.Transformer` make it BERT, GPT or a decoder.
+"""One Transformer, written once (Vaswani et al. 2017); `config.Transformer`'s switches make it BERT, GPT or a decoder.
 
 Post-norm (BERT, BART):  h = norm(h + attention(h));   h = norm(h + ffn(h))
 Pre-norm (GPT-2):        h = h + attention(norm(h));   h = h + ffn(norm(h)), and one norm after the last layer.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +13,9 @@ from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.batch import At, Rows
+from sesame.models.activation import activated_linear
 from sesame.models.attention import Links, attend, links
 from sesame.models.base import Backbone, States
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "relu": F.relu,
-}
 
 
 class Embedding(nn.Module):
@@ -93,10 +87,10 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(c.width, c.ffn)
         self.down = nn.Linear(c.ffn, c.width)
         self.norm = nn.LayerNorm(c.width, c.norm_eps)
-        self.activation = ACTIVATIONS[c.activation]
+        self.activation = c.activation
 
     def forward(self, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where width"]:
-        return self.down(self.activation(self.up(h)))
+        return activated_linear(self.up(h), self.down.weight, self.down.bias, self.activation)
 
 
 class Block(nn.Module):
@@ -145,7 +139,7 @@ class Transformer(Backbone):
         self.apply(self._start)
 
     def _start(self, module: nn.Module) -> None:
-        """Normal(0, init) weights, zero biases (Devlin et al. 2019's code); pre-norm scales what joins the residual (GPT-2)."""
+        """Normal(0, init) weights, zero biases (BERT's code); pre-norm scales what joins the residual (GPT-2, 2.3)."""
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.init)
         if isinstance(module, nn.Linear):
@@ -162,7 +156,7 @@ class Transformer(Backbone):
         memory: Float[Tensor, "row key width"] | None = None,
         memory_rows: Rows | None = None,
     ) -> States:
-        """States of every position, or of those in `at` only; a decoder also reads `memory`, laid out as `memory_rows`."""
+        """States of every position, or of those in `at`; a decoder also reads `memory`, laid out as `memory_rows`."""
         if at is not None and memory is not None:
             raise ValueError("a decoder reads all its positions: at must be None where there is a memory")
         if at is not None and layers:

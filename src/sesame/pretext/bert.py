@@ -13,11 +13,12 @@ from sesame import config
 from sesame.data.batch import At, TextBatch
 from sesame.data.text import TextSet, TextStream, rows_of
 from sesame.data.tokenizer import Vocabulary
+from sesame.models.activation import ACTIVATIONS
 from sesame.models.base import Backbone
-from sesame.models.transformer import ACTIVATIONS, Transformer
+from sesame.models.transformer import Transformer
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.cross_entropy import linear_cross_entropy
-from sesame.pretext.masked_lm import hide
+from sesame.pretext.masked_lm import choose, ordinary_ids, see
 from sesame.pretext.sentence_pairs import NEEDS, Pooler, labels
 
 
@@ -41,6 +42,7 @@ class Bert(Pretext):
         self.config, self.vocabulary = c, vocabulary
         self.pair_weights = {task: weight for task in NEEDS if (weight := getattr(c, task)) > 0}
         if c.masked_lm > 0:
+            self.mask, self.ordinary = vocabulary.mask, ordinary_ids(vocabulary)
             self.masked_lm = MaskedLMHead(backbone.config)
         if self.pair_weights:
             self.pooler = Pooler(backbone.width)
@@ -62,16 +64,16 @@ class Bert(Pretext):
         read = np.zeros(batch.ids.shape, bool)
         seen = batch.ids
         if self.config.masked_lm > 0:
-            hidden = hide(batch, self.config, self.vocabulary)
-            seen, read = hidden.seen, hidden.where.copy()
-            target["masked_lm"] = torch.from_numpy(hidden.target)
-            count["masked_lm"] = len(hidden.target)
+            hidden = choose(batch, self.config)
+            seen, read = see(batch, hidden, self.config, self.mask, self.ordinary), hidden.copy()
+            target["masked_lm"] = torch.from_numpy(batch.ids[hidden])
+            count["masked_lm"] = int(hidden.sum())
         first = (batch.position == 0) & (batch.example >= 0)
         if self.pair_weights:
             read |= first
         order = np.cumsum(read.ravel()).reshape(read.shape) - 1  # where each read position stands in States.last
         if self.config.masked_lm > 0:
-            target["masked_lm_at"] = torch.from_numpy(order[hidden.where])
+            target["masked_lm_at"] = torch.from_numpy(order[hidden])
         if self.pair_weights:
             target["first_at"] = torch.from_numpy(order[first])
         for task in self.pair_weights:
@@ -118,6 +120,7 @@ class Bert(Pretext):
     def start(self, backbone: Backbone, artifact: dict[str, np.ndarray]) -> None:
         """The output bias begins at the log unigram frequencies (plus one), which the network then need not learn."""
         if self.config.masked_lm > 0:
-            counts = artifact["counts"] + 1.0
+            counts = np.ones(len(self.masked_lm.bias))  # an embedding may have more rows than the text has tokens
+            counts[: len(artifact["counts"])] += artifact["counts"]
             with torch.no_grad():
                 self.masked_lm.bias.copy_(torch.from_numpy(np.log(counts / counts.mean())))

@@ -1,4 +1,4 @@
-"""Bootstrap your own latent (Grill et al. 2020): from one view of an image, predict a slow copy's projection of another.
+"""Bootstrap your own latent (Grill et al. 2020): from one view of an image, predict a slow copy's output for another.
 
 x′ is one view and x″ what the slow copy makes of the other, and the other way round. Nothing pushes images apart; the
 predictor and the slowness of the copy are what keeps the projections from collapsing into one point.
@@ -22,9 +22,7 @@ from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split, Term
 
 
-def regression(
-    predicted: Float[Tensor, "image out"], projected: Float[Tensor, "image out"]
-) -> Float[Tensor, " image"]:
+def regression(predicted: Float[Tensor, "image out"], projected: Float[Tensor, "image out"]) -> Float[Tensor, " image"]:
     """2 − 2 cos: the squared distance of the two directions (equation 2)."""
     return 2.0 - 2.0 * F.cosine_similarity(predicted, projected, dim=1)
 
@@ -70,7 +68,9 @@ class Byol(Pretext):
         )
         x = shifted(x, down, right)
         brightness, contrast = (
-            torch.from_numpy(1.0 + c.jitter * (2.0 * chance.uniform(purpose, *words) - 1.0)).float()[:, None, None, None]
+            torch.from_numpy(1.0 + c.jitter * (2.0 * chance.uniform(purpose, *words) - 1.0)).float()[
+                :, None, None, None
+            ]
             for purpose in ("brightness", "contrast")
         )
         x = x * brightness

@@ -3,8 +3,6 @@
 Three functions, composed: `choose` says where, `see` makes x′, and the target is what stood there.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -45,13 +43,15 @@ def choose(batch: TextBatch, c: config.Bert) -> Bool[np.ndarray, "row time"]:
         keys = position_keys(batch)[inside][first]
         run = _run_lengths(c.unit, chance.uniform("span", batch.seed, batch.epoch, keys, batch.position[inside][first]))
         ends = np.searchsorted(owner[first], np.arange(examples), "right")
+        segment = 2 * owner[first] + batch.kind[inside][first]
+        run = np.minimum(run, np.searchsorted(segment, segment, "right") - np.arange(len(first)))  # runs end with it
         order = np.lexsort((draw[first], owner[first]))
         begin = 0
         for example in range(examples):
             words = order[begin : ends[example]]
             begin = int(ends[example])
             if len(words):
-                _take_runs(words, run, first, size, begin, int(budget[example]), hidden)
+                _take_runs(words, run, first, size, int(budget[example]), hidden)
     where = np.zeros(batch.ids.shape, bool)
     where[inside] = hidden
     return where
@@ -68,12 +68,12 @@ def _run_lengths(unit: str, draw: np.ndarray) -> Int[np.ndarray, " word"]:
 
 
 def _take_runs(
-    words: np.ndarray, run: np.ndarray, first: np.ndarray, size: np.ndarray, end: int, budget: int, hidden: np.ndarray
+    words: np.ndarray, run: np.ndarray, first: np.ndarray, size: np.ndarray, budget: int, hidden: np.ndarray
 ) -> None:
     """Hide runs of the words of one example, in the order given, until `budget` tokens are hidden."""
     left = budget
     for word in words.tolist():
-        stop = min(word + int(run[word]), end)
+        stop = word + int(run[word])
         while stop > word:  # a run that is too long is shortened, a word never
             begin, finish = int(first[word]), int(first[stop - 1] + size[stop - 1])
             if finish - begin <= left and not hidden[begin:finish].any():
@@ -89,34 +89,22 @@ def _take_runs(
 
 
 def see(
-    batch: TextBatch, where: Bool[np.ndarray, "row time"], c: config.Bert, vocabulary: Vocabulary
+    batch: TextBatch,
+    where: Bool[np.ndarray, "row time"],
+    c: config.Bert,
+    mask: int,
+    ordinary: Int[np.ndarray, " token"],
 ) -> Int[np.ndarray, "row time"]:
-    """x′: of the hidden tokens `mask` become [MASK], `random` another ordinary token, the rest stay."""
+    """x′: of the hidden tokens the share `c.mask` becomes [MASK], `c.random` an `ordinary` token, the rest stays."""
     keys, position = position_keys(batch)[where], batch.position[where]
     draw = chance.uniform("replace", batch.seed, batch.epoch, keys, position)
-    ordinary = ordinary_ids(vocabulary)
     other = ordinary[chance.integers(len(ordinary), "random token", batch.seed, batch.epoch, keys, position)]
     old = batch.ids[where]
     ids = batch.ids.copy()
-    ids[where] = np.where(draw < c.mask, vocabulary.mask, np.where(draw < c.mask + c.random, other, old))
+    ids[where] = np.where(draw < c.mask, mask, np.where(draw < c.mask + c.random, other, old))
     return ids
 
 
 def ordinary_ids(vocabulary: Vocabulary) -> Int[np.ndarray, " token"]:
     """Every id but the special ones: drawing from the whole vocabulary, as BERT's code does, puts [SEP] into text."""
-    return np.setdiff1d(np.arange(vocabulary.size), np.fromiter(vocabulary.special_ids, np.int64))
-
-
-@dataclass(frozen=True)
-class Hidden:
-    """A batch divided: what is seen, and what was at the holes."""
-
-    seen: Int[np.ndarray, "row time"]
-    where: Bool[np.ndarray, "row time"]
-    target: Int[np.ndarray, " hidden"]
-
-
-def hide(batch: TextBatch, c: config.Bert, vocabulary: Vocabulary) -> Hidden:
-    """Choose, see, recover."""
-    where = choose(batch, c)
-    return Hidden(see(batch, where, c, vocabulary), where, batch.ids[where])
+    return np.setdiff1d(np.arange(vocabulary.size), vocabulary.special_ids)
