@@ -30,6 +30,8 @@ class Ended:
 
     run: Run
     stop: StopSignal
+    first: bool
+    """This is the first process, the one that writes and speaks."""
 
 
 def start(
@@ -57,7 +59,7 @@ def start(
         recipe=recipe, machine=machine.fingerprint(recipe, team.world), data=building.identity_of(data), origin=origin
     )
     run = Run.create(out, config) if team.rank == 0 else Run(out, config)
-    return _go(run, data, weights, shows, extra)
+    return _go(run, team, data, weights, shows, extra)
 
 
 def resume(
@@ -88,16 +90,23 @@ def resume(
     if changed:
         log.warning("going on under other conditions: %s. The result is not exact to the bit.", "; ".join(changed))
     weights = adopt(recipe, data, run.config.origin)[1] if run.config.origin and run.newest(True) is None else None
-    return _go(run, data, weights, shows, extra)
+    return _go(run, team, data, weights, shows, extra)
 
 
 def _go(
-    run: Run, data: Any, weights: dict[str, Tensor] | None, shows: Sequence[hooks.Show], extra: Sequence[Hook]
+    run: Run,
+    team: Team,
+    data: Any,
+    weights: dict[str, Tensor] | None,
+    shows: Sequence[hooks.Show],
+    extra: Sequence[Hook],
 ) -> Ended:
     try:
-        return Ended(run, pretrain(run, data, [*hooks.standard(*shows), *extra], weights))
+        stop = pretrain(run, data, [*hooks.standard(*shows), *extra], weights)
     finally:
         run.close()
+    team.leave()
+    return Ended(run, stop, team.rank == 0)
 
 
 def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Tensor]]:

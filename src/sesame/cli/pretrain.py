@@ -1,0 +1,226 @@
+"""`sesame pretrain RECIPE --data SOURCE… --out RUN`, `sesame pretrain --resume RUN`."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import tyro
+from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, arg
+
+from sesame import recipes
+from sesame.cli.output import emit, table
+from sesame.config import Recipe, TextData
+from sesame.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from sesame.engine.hooks import Show
+    from sesame.engine.start import Ended
+
+
+@dataclass(frozen=True)
+class Where:
+    """What to train on, from what, and where to."""
+
+    data: tuple[str, ...] = ()
+    """A folder made by `sesame data prepare`; or files, folders, globs, hf:NAME, pydocs, which are prepared first."""
+    out: Path | None = None
+    """The run folder to make."""
+    from_: Annotated[str, arg(name="from")] = ""
+    """A run, a model folder or a hub name to start from, instead of fresh weights; brings its shape and tokenizer."""
+    tokenizer: str = ""
+    """For raw text: tokenizer.json, vocab.txt, a folder or a hub name; otherwise one is trained (--data.tokenizer)."""
+    tensorboard: bool = False
+    """Also write RUN/tensorboard (needs the extra `tensorboard`)."""
+    json: bool = False
+    """Print the result alone on stdout, as JSON."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Train a recipe. Every field of the recipe is an option."""
+
+    where: Annotated[Where, arg(name="")] = field(default_factory=Where)
+    recipe: Annotated[Recipe, arg(name="")] = field(default_factory=lambda: recipes.find("bert-mini"))
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run exactly where it stopped. Its settings are its own: none can be changed."""
+
+    resume: Annotated[Path, arg(metavar="RUN")]
+    """The run folder."""
+    inexact: bool = False
+    """Go on although the machine, torch or the data have changed; the result is then not exact to the bit."""
+    tensorboard: bool = False
+    """Also write RUN/tensorboard (needs the extra `tensorboard`)."""
+    json: bool = False
+    """Print the result alone on stdout, as JSON."""
+
+
+def pretrain_command(argv: list[str]) -> int:
+    if any(word.split("=")[0] == "--resume" for word in argv):
+        return _resume(argv)
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        raise UserError(
+            "which recipe? Write it first: sesame pretrain RECIPE --data SOURCE… --out RUN. "
+            f"Recipes: {', '.join(recipes.RECIPES)}."
+        )
+    if argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    where, recipe = read_options(argv[0], argv[1:])
+    if where.out is None:
+        raise UserError("where to? Name the run folder to make with --out RUN.")
+    from sesame.engine import start
+
+    recipe = _with_data(where, recipe)
+    ended = start.start(recipe, where.out, where.from_, _shows(where.out, where.tensorboard))
+    return _report(ended, where.json)
+
+
+def _resume(argv: list[str]) -> int:
+    options = tyro.cli(Resume, args=argv, prog="sesame pretrain", config=(FlagCreatePairsOff,))
+    from sesame.engine import start
+    from sesame.engine.run import Run
+
+    run = Run.open(options.resume)
+    state = run.state()
+    if state and state.state == "finished" and not run.is_live():
+        raise UserError(f"{run.path} is finished ({state.step} steps): there is nothing to go on with.")
+    return _report(start.resume(options.resume, options.inexact, _shows(run.path, options.tensorboard)), options.json)
+
+
+# ---------------------------------------------------------------------------------------------- options
+def read_options(name: str, words: Sequence[str]) -> tuple[Where, Recipe]:
+    """The recipe called `name` with the fields that the command line changes."""
+    found = recipes.find(name)
+    config = (AvoidSubcommands, FlagCreatePairsOff)
+    start, unknown = tyro.cli(
+        Start, default=Start(recipe=found), args=words, prog=f"sesame pretrain {name}", config=config,
+        return_unknown_args=True,
+    )  # fmt: skip
+    if unknown:
+        word = unknown[0].split("=")[0]
+        if word.startswith("-"):
+            raise UserError(f"{name} has no option {word}.{nearest(word, option_names(found))}")
+        raise UserError(f"{word!r} belongs to no option. Sources are given with --data, the run folder with --out.")
+    given = {word.split("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+    recipe = start.recipe
+    if given & {"--steps", "--max-tokens"} and "--max-minutes" not in given:  # what is said outweighs the recipe's
+        recipe = msgspec.structs.replace(recipe, max_minutes=0.0)
+    return start.where, checked(recipe)
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """The recipe, if every value is one that it may have; otherwise a UserError that names the option."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(recipe), Recipe)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$.")
+        option = "--" + path.rstrip("`").replace("_", "-")
+        value: Any = recipe
+        for part in path.rstrip("`").split("."):
+            value = getattr(value, part, None)
+        raise UserError(f"{option} {value}: {what[0].lower() + what[1:]}.") from None
+
+
+def option_names(value: msgspec.Struct, prefix: str = "--") -> Iterator[str]:
+    """The options of a recipe, and those of the command."""
+    if prefix == "--":
+        yield from ("--data", "--out", "--from", "--tokenizer", "--tensorboard", "--json")
+    for name in value.__struct_fields__:
+        inner, option = getattr(value, name), prefix + name.replace("_", "-")
+        if isinstance(inner, msgspec.Struct):
+            yield from option_names(inner, option + ".")
+        else:
+            yield option
+
+
+def _usage() -> str:
+    return "\n".join(
+        [
+            "usage: sesame pretrain RECIPE --data SOURCE… --out RUN [any field of the recipe as an option]",
+            "       sesame pretrain RECIPE --from MODEL --data SOURCE… --out RUN",
+            "       sesame pretrain --resume RUN [--inexact]",
+            "",
+            f"Recipes: {', '.join(recipes.RECIPES)}.",
+            "`sesame pretrain RECIPE --help` lists the options of a recipe with their values.",
+        ]
+    )
+
+
+# ------------------------------------------------------------------------------------------------- data
+def _with_data(where: Where, recipe: Recipe) -> Recipe:
+    """The recipe with its data in place; raw text is prepared into RUN/data first."""
+    if not isinstance(recipe.data, TextData):
+        source = {"source": where.data[0]} if where.data else {}
+        return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, **source))
+    if not where.data and not recipe.data.store:
+        raise UserError("what to train on? Give --data a prepared folder, files, folders, or pydocs (built in).")
+    sources, store = where.data or (recipe.data.store,), recipe.data.store
+    assert where.out is not None
+    if len(sources) == 1 and (Path(sources[0]) / "store.json").is_file():
+        if where.tokenizer:
+            raise UserError(
+                f"--tokenizer: {sources[0]} is prepared already, with its own. Give the raw text to --data."
+            )
+        store = sources[0]
+    else:
+        from sesame.data.prepare import prepare
+        from sesame.engine.run import check_free
+
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError(
+                f"{sources[0]} is not prepared, and many processes cannot prepare one folder. Run first: "
+                f"sesame data prepare {shlex.join(sources)} --out DIR, and give --data DIR."
+            )
+
+        check_free(where.out, recipe)
+        store = str(where.out / "data")
+        tokenizer = where.tokenizer or where.from_ or recipe.data.tokenizer
+        prepare(sources, store, tokenizer=tokenizer, vocab=recipe.data.vocab)
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, store=str(Path(store).resolve())))
+
+
+# ----------------------------------------------------------------------------------------------- report
+def _shows(out: Path, tensorboard: bool) -> "list[Show]":
+    from sesame.cli.progress import Bar, Lines, TensorBoard
+
+    shows: list[Show] = [Bar() if sys.stderr.isatty() else Lines()]
+    if tensorboard:
+        shows.append(TensorBoard(out / "tensorboard"))
+    return shows
+
+
+def _report(ended: "Ended", as_json: bool) -> int:
+    """Say what came out and what to do next; the exit status is that of the signal, if one stopped training."""
+    run, stop = ended.run, ended.stop
+    if not ended.first:
+        return 0
+    state = run.state()
+    assert state is not None
+    evaluations = list(run.events("evaluate"))
+    last = {k: v for k, v in evaluations[-1].items() if k not in ("event", "time", "seconds")} if evaluations else {}
+    result = {"run": str(run.path), "state": state.state, "step": state.step, "held_out": last}
+    where = shlex.quote(str(run.path))
+    if state.state == "interrupted":
+        says = [f"Stopped at step {state.step} and saved. Go on with:", f"  sesame pretrain --resume {where}"]
+    else:
+        says = [f"The model is in {run.path}. Next:"]
+        if isinstance(run.recipe.data, TextData):
+            says += [
+                f'  sesame fill {where} "Return the [MASK] of the list."',
+                f"  sesame embed {where} FILE --out vectors.npy",
+            ]
+        says += [f"  sesame runs {where}"]
+    rows = [(name, value) for name, value in last.items()]
+    emit(
+        "pretrain", result, table("Held-out examples", ["measure", "value"], rows), "\n".join(says),
+        as_json=as_json, path=run.path / "result.json",
+    )  # fmt: skip
+    return 128 + stop.number if stop.requested and state.state == "interrupted" else 0

@@ -1,0 +1,93 @@
+"""How training is shown while it goes on: a bar on a terminal, plain lines elsewhere, TensorBoard on request."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sesame.errors import UserError
+
+if TYPE_CHECKING:
+    from sesame.engine.loop import Training
+
+log = logging.getLogger(__name__)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _measures(values: dict[str, Any]) -> str:
+    """`loss 2.345, masked_lm accuracy 51.2%`"""
+    said = [f"loss {values['loss']:.3f}"]
+    said += [f"{k.removesuffix('.accuracy')} accuracy {v:.1%}" for k, v in values.items() if k.endswith(".accuracy")]
+    return ", ".join(said)
+
+
+def _speed(values: dict[str, Any]) -> str:
+    return (
+        f"{values['tokens_per_second']:,.0f}/s, {values['of_limit']:.0%} of the machine's limit, "
+        f"{_time(values['eta'])} left"
+    )
+
+
+class Lines:
+    """One line for an evaluation and, at most every ten seconds, one for the training loss."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, event: str, training: "Training", values: dict[str, Any]) -> None:
+        step, steps = training.step, training.recipe.steps
+        if event == "evaluate":
+            log.info("step %d of %d: held-out %s", step, steps, _measures(values))
+        elif event == "log" and (training.clock - self.last >= 10 or step == steps):
+            self.last = training.clock
+            log.info("step %d of %d: %s; %s", step, steps, _measures(values), _speed(values))
+
+
+class Bar:
+    """A progress bar with the last loss and speed; evaluations stay above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps  {task.description}"),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self.task = self.bar.add_task("")
+
+    def __call__(self, event: str, training: "Training", values: dict[str, Any]) -> None:
+        if not self.bar.live.is_started and not training.ending:
+            self.bar.start()
+        said = f"{_measures(values)}; {_speed(values)}" if event == "log" else None
+        self.bar.update(self.task, completed=training.step, total=training.recipe.steps, description=said)
+        if event == "evaluate":
+            self.bar.console.print(
+                f"step {training.step:,} of {training.recipe.steps:,}: held-out {_measures(values)}", highlight=False
+            )
+        if training.ending:
+            self.bar.stop()
+
+
+class TensorBoard:
+    """Every number of every event, under `train/` and `held-out/`."""
+
+    def __init__(self, folder: Path):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError("--tensorboard needs the extra: pip install 'sesame-ssl[tensorboard]'.") from None
+        self.open = lambda step: SummaryWriter(str(folder), purge_step=step)
+        self.writer: Any = None
+
+    def __call__(self, event: str, training: "Training", values: dict[str, Any]) -> None:
+        if self.writer is None:  # what a killed run wrote past its checkpoint is replaced
+            self.writer = self.open(training.step)
+        where = "held-out" if event == "evaluate" else "train"
+        for name, value in values.items():
+            self.writer.add_scalar(f"{where}/{name}", value, training.step)
+        self.writer.flush()
