@@ -85,16 +85,3 @@ def test_layers_run_from_the_embeddings_to_the_last_state() -> None:
     assert len(states.layers) == 3
     assert torch.equal(states.layers[-1], states.last)
     assert torch.equal(states.layers[0], model.embed(one_row([5], 5)))
-
-
-def test_flops_count_what_torch_counts() -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = build(tiny(width=32, ffn=64)).eval()
-    rows = one_row([12], 12)
-    rows = Rows(*(x.expand(4, -1) for x in (rows.x, rows.position, rows.kind, rows.example)))
-    where = np.zeros((4, 12), bool)
-    where[:, ::4] = True
-    with FlopCounterMode(display=False) as counter:
-        model(rows, At.of(where))
-    assert model.flops(48, 12, 12) == pytest.approx(counter.get_total_flops(), rel=0.02)

@@ -34,7 +34,3 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Any, at: At | None = None, layers: bool = False) -> States:
         raise NotImplementedError("abstract")
-
-    def flops(self, positions: int, read: int, time: int) -> float:
-        """Multiply-adds x 2 of one forward pass over so many positions, of which `read` are read, in rows of `time`."""
-        raise NotImplementedError("abstract")

@@ -180,13 +180,6 @@ class Transformer(Backbone):
             kept.append(h)
         return States(h, tuple(kept), inputs.valid)
 
-    def flops(self, positions: int, read: int, time: int) -> float:
-        c, d = self.config, self.config.width
-        projections = 2 * (4 * d * d + 2 * d * c.ffn)
-        attention = 4 * time * d
-        last = 2 * (2 * d * d) * positions + (2 * (2 * d * d + 2 * d * c.ffn) + attention) * read
-        return (c.layers - 1) * (projections + attention) * positions + last
-
 
 def gather(h: Float[Tensor, "row time width"], at: At) -> Float[Tensor, "row most width"]:
     """The states at `at`, row by row."""
