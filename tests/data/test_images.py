@@ -40,11 +40,13 @@ def test_training_never_sees_what_is_held_out() -> None:
     assert 0.07 < len(away) / 1797 < 0.13
 
 
-def test_held_out_gives_at_most_the_rows_asked_for_the_same_for_every_process_and_seed() -> None:
+def test_held_out_gives_at_most_the_rows_asked_for_the_same_for_every_process_and_run() -> None:
     one = list(ImageStream(ImageData(rows=32), seed=0).held_out(80))
-    other = list(ImageStream(ImageData(rows=32), seed=0, rank=1, world=2).held_out(80))
+    other = list(ImageStream(ImageData(rows=32), seed=9, rank=1, world=2).held_out(80))
     assert [b.size for b in one] == [32, 32, 16]
-    assert all((a.key == b.key).all() and a.epoch == b.epoch for a, b in zip(one, other, strict=True))
+    assert all(
+        (a.key == b.key).all() and (a.seed, a.epoch) == (b.seed, b.epoch) for a, b in zip(one, other, strict=True)
+    )
 
 
 def test_a_batch_carries_each_images_own_pixels_and_label() -> None:

@@ -16,14 +16,14 @@ from sesame.errors import UserError
 @settings(max_examples=30, deadline=None)
 def test_an_epoch_takes_no_thing_twice_and_leaves_less_than_a_step(things: int, rows: int, seed: int) -> None:
     rows = min(rows, things)
-    steps = itertools.takewhile(lambda s: s[0] == 0, Order(things, rows, seed).steps(Cursor(), 1))
-    taken = np.concatenate([part for _, (part,), _ in steps])
+    turns = itertools.takewhile(lambda turn: turn.epoch == 0, Order(things, rows, seed).turns(Cursor(), 1))
+    taken = np.concatenate([turn.whole for turn in turns])
     assert len(set(taken.tolist())) == len(taken) == things - things % rows
 
 
 def test_epochs_differ_and_start_with_another_thing_left_over() -> None:
     order = Order(10, 4, seed=0)
-    first = [tuple(part) for epoch, (part,), _ in itertools.islice(order.steps(Cursor(), 1), 40)]
+    first = [tuple(turn.whole) for turn in itertools.islice(order.turns(Cursor(), 1), 40)]
     assert len(set(first)) == 40
     assert {i for part in first for i in part} == set(range(10))
 
@@ -33,19 +33,20 @@ def test_epochs_differ_and_start_with_another_thing_left_over() -> None:
 def test_processes_and_micro_batches_share_one_global_step_from_any_cursor(
     rows: int, world: int, parts: int, seen: int
 ) -> None:
-    alone = list(itertools.islice(Order(40, rows, 7).steps(Cursor(), 1), seen + 3))
-    cursor = alone[seen - 1][2] if seen else Cursor()
-    shared = [itertools.islice(Order(40, rows, 7, r, world).steps(cursor, parts), 3) for r in range(world)]
-    for (epoch, (whole,), after), *mine in zip(alone[seen:], *shared, strict=True):
-        assert np.concatenate([part for m in mine for part in m[1]]).tolist() == whole.tolist()
-        assert all((m[0], m[2]) == (epoch, after) for m in mine)
+    alone = list(itertools.islice(Order(40, rows, 7).turns(Cursor(), 1), seen + 3))
+    cursor = alone[seen - 1].cursor if seen else Cursor()
+    shared = [itertools.islice(Order(40, rows, 7, r, world).turns(cursor, parts), 3) for r in range(world)]
+    for one, *each in zip(alone[seen:], *shared, strict=True):
+        assert np.concatenate([part for turn in each for part in turn.mine]).tolist() == one.mine[0].tolist()
+        assert all(turn.whole.tolist() == one.whole.tolist() for turn in each)
+        assert all((turn.epoch, turn.cursor) == (one.epoch, one.cursor) for turn in each)
 
 
 def test_too_little_data_and_too_many_processes_say_what_fits() -> None:
     with pytest.raises(UserError, match="at most 5 rows"):
         Order(5, 6, 0)
     with pytest.raises(UserError, match="at least 12 rows"):
-        next(Order(50, 10, 0, world=4).steps(Cursor(), 3))
+        next(Order(50, 10, 0, world=4).turns(Cursor(), 3))
 
 
 def test_a_tenth_is_held_out_and_equal_content_is_on_one_side() -> None:

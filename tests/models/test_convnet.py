@@ -15,9 +15,7 @@ def test_last_is_the_mean_of_the_last_map_at_any_size(side: int, channels: int) 
     states = model(Pixels(torch.rand(5, channels, side, side)), layers=True)
     assert states.last.shape == (5, model.width) == (5, 24)
     sides = [side, side, (side + 1) // 2, ((side + 1) // 2 + 1) // 2]
-    assert [tuple(m.shape) for m in states.layers] == [
-        (5, c, s, s) for c, s in zip((8, 8, 16, 24), sides, strict=True)
-    ]
+    assert [tuple(m.shape) for m in states.layers] == [(5, c, s, s) for c, s in zip((8, 8, 16, 24), sides, strict=True)]
     torch.testing.assert_close(states.last, states.layers[-1].mean((2, 3)))
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8, UInt64
 
 from sesame.config import ImageData
 from sesame.data.batch import Cursor, ImageBatch, Step
-from sesame.data.order import Order, held_out
+from sesame.data.order import HELD_OUT_SEED, Order, held_out
 from sesame.errors import UserError, nearest
 
 
@@ -46,17 +46,18 @@ class ImageStream:
 
     def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
         """Step after step from `cursor`, endlessly; `step` and `steps` mean nothing to images."""
-        for epoch, mine, after in self.order.steps(cursor, parts):
-            yield Step(tuple(self.batch(self.training[part], epoch) for part in mine), after, self.rows)
+        for turn in self.order.turns(cursor, parts):
+            batches = tuple(self.batch(self.training[part], self.seed, turn.epoch) for part in turn.mine)
+            yield Step(batches, turn.cursor, len(turn.whole))
 
     def held_out(self, rows: int) -> Iterator[ImageBatch]:
-        """At most `rows` images that training never sees, always with the chance of epoch 0."""
+        """At most `rows` images that training never sees, the same for every run and process."""
         chosen = self.away[:rows]
         for start in range(0, len(chosen), self.rows):
-            yield self.batch(chosen[start : start + self.rows], epoch=0)
+            yield self.batch(chosen[start : start + self.rows], HELD_OUT_SEED, epoch=0)
 
-    def batch(self, image: Int[np.ndarray, " image"], epoch: int) -> ImageBatch:
+    def batch(self, image: Int[np.ndarray, " image"], seed: int, epoch: int) -> ImageBatch:
         """The images of these numbers."""
         return ImageBatch(
-            pixels=self.pixels[image], key=self.key[image], seed=self.seed, epoch=epoch, label=self.label[image]
+            pixels=self.pixels[image], key=self.key[image], seed=seed, epoch=epoch, label=self.label[image]
         )

@@ -16,11 +16,26 @@ from sesame.errors import UserError
 
 HELD_OUT = 0.1
 """Share of the things that training never sees."""
+HELD_OUT_SEED = 0
+"""What is held out is divided the same way in every run, so that runs can be compared."""
 
 
 def held_out(key: UInt64[np.ndarray, " thing"]) -> Bool[np.ndarray, " thing"]:
     """Which things are held out: a matter of their content alone, so equal things are on one side."""
     return chance.uniform("held-out", key) < HELD_OUT
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The things of one optimiser step."""
+
+    epoch: int
+    whole: Int[np.ndarray, " row"]
+    """Of all processes."""
+    mine: tuple[Int[np.ndarray, " _"], ...]
+    """Of this process, micro-batch by micro-batch."""
+    cursor: Cursor
+    """Where to go on."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +55,8 @@ class Order:
                 f"Give more data, or a step of at most {self.things} rows (--data.rows)."
             )
 
-    def steps(
-        self, cursor: Cursor, parts: int
-    ) -> Iterator[tuple[int, tuple[Int[np.ndarray, " part"], ...], Cursor]]:
-        """From `cursor`, endlessly: the epoch, the things of each of `parts` micro-batches, the cursor after them."""
+    def turns(self, cursor: Cursor, parts: int) -> Iterator[Turn]:
+        """Step after step from `cursor`, endlessly, in `parts` micro-batches."""
         if self.rows < self.world * parts:
             raise UserError(
                 f"A step of {self.rows} rows cannot be shared by {self.world} processes with {parts} micro-batches "
@@ -53,7 +66,8 @@ class Order:
             if cursor.row + self.rows > self.things:
                 cursor = Cursor(epoch=cursor.epoch + 1)
             row = np.arange(cursor.row, cursor.row + self.rows)
-            thing = chance.permute(row, self.things, "order", self.seed, cursor.epoch)
-            mine = np.array_split(np.array_split(thing, self.world)[self.rank], parts)
-            epoch, cursor = cursor.epoch, Cursor(epoch=cursor.epoch, row=cursor.row + self.rows)
-            yield epoch, tuple(mine), cursor
+            whole = chance.permute(row, self.things, "order", self.seed, cursor.epoch)
+            mine = np.array_split(np.array_split(whole, self.world)[self.rank], parts)
+            after = Cursor(epoch=cursor.epoch, row=cursor.row + self.rows)
+            yield Turn(cursor.epoch, whole, tuple(mine), after)
+            cursor = after

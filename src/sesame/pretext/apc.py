@@ -1,0 +1,46 @@
+"""Autoregressive predictive coding (Chung et al. 2019): the frame `ahead` steps on, from those up to now.
+
+x′ is the past, x″ a frame of the future, close is the absolute difference. Several steps on, since neighbouring frames
+are so alike that repeating the last one would do.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from sesame import config
+from sesame.data.batch import At, SpeechBatch
+from sesame.data.speech import SpeechStream, rows_of
+from sesame.errors import UserError
+from sesame.models.transformer import Transformer
+from sesame.pretext.base import Loss, Pretext, Split, Term
+
+
+class Apc(Pretext):
+    """A linear head on a causal Transformer over frames."""
+
+    def __init__(self, c: config.Apc, backbone: Transformer, vocabulary: None = None):
+        super().__init__()
+        if not backbone.config.causal or backbone.config.input != "frames":
+            raise UserError(
+                "APC predicts frames from the past alone, so it needs --backbone.input frames --backbone.causal; found "
+                f"input {backbone.config.input!r}, causal {backbone.config.causal}."
+            )
+        self.config = c
+        self.head = nn.Linear(backbone.width, backbone.config.features)
+
+    def stream(self, data: config.SpeechData, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
+        return SpeechStream(data, seed, rank, world)
+
+    def split(self, batch: SpeechBatch) -> Split:
+        """Read every position whose future is real: padding is neither read nor predicted."""
+        ahead, (_, time, features) = self.config.ahead, batch.frames.shape
+        read = np.arange(time) < batch.frames_in[:, None] - ahead
+        row, now = np.nonzero(read)
+        future = torch.from_numpy(batch.frames[row, now + ahead])
+        return Split(rows_of(batch), {"future": future}, {"apc": len(row) * features}, At.of(read), batch.size)
+
+    def loss(self, backbone: Transformer, split: Split) -> Loss:
+        """The absolute difference, summed over the predicted frames and their bands."""
+        predicted = self.head(backbone(split.seen, split.where).last)
+        return {"apc": Term((predicted - split.target["future"]).abs().sum(), split.count["apc"])}

@@ -1,0 +1,136 @@
+"""SpeechStream: every utterance's own frames, whatever stands beside it; skips are counted, mistakes named."""
+
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from chirps import write_chirps
+
+from sesame.config import SpeechData
+from sesame.data.batch import Cursor
+from sesame.data.log_mel import LogMel, normalised
+from sesame.data.speech import SpeechStream, rows_of
+from sesame.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_chirps(tmp_path_factory.mktemp("chirps"))
+
+
+def stream(folder: Path, seed: int = 0, rows: int = 4, **options: int) -> SpeechStream:
+    return SpeechStream(SpeechData(source=str(folder), mels=40, rows=rows, **options), seed)
+
+
+def test_padding_never_changes_a_feature(folder: Path) -> None:
+    found, log_mel = stream(folder), LogMel(16000, 40)
+    batch = next(found.train(Cursor(), 0, 10, 1)).parts[0]
+    path = {u.key: u.path for u in found.utterances}
+    assert len(set(batch.frames_in.tolist())) > 1
+    for row, (key, size) in enumerate(zip(batch.key.tolist(), batch.frames_in.tolist(), strict=True)):
+        own = normalised(log_mel(soundfile.read(path[key], dtype="float32")[0]))
+        assert size == len(own)
+        assert (batch.frames[row, :size] == own).all()
+        assert (batch.frames[row, size:] == 0).all()
+
+
+def test_rows_number_the_examples_and_mark_what_is_no_data(folder: Path) -> None:
+    batch = next(stream(folder).train(Cursor(), 0, 10, 1)).parts[0]
+    rows = rows_of(batch)
+    for row, size in enumerate(batch.frames_in.tolist()):
+        assert (rows.example[row, :size] == row).all() and (rows.example[row, size:] == -1).all()
+        assert torch.equal(rows.position[row, :size], torch.arange(size))
+    assert int(rows.valid.sum()) == batch.size and not rows.alone
+
+
+def test_a_long_utterance_is_cut_to_the_row_at_another_place_each_epoch(folder: Path) -> None:
+    found = stream(folder, length=12)
+    turn = np.arange(4)
+    batches = [found.batch(turn, 0, epoch) for epoch in range(6)]
+    assert all(batch.frames.shape == (4, 12, 40) for batch in batches)
+    assert len({batch.frames[0].tobytes() for batch in batches}) > 1
+    for row, batch in itertools.product(range(4), batches):
+        whole = found.features(found.utterances[row])
+        assert any((whole[i : i + 12] == batch.frames[row]).all() for i in range(len(whole) - 11))
+
+
+def test_the_size_of_a_step_is_its_frames_over_all_processes(folder: Path) -> None:
+    whole = next(stream(folder, rows=6).train(Cursor(), 0, 10, 1))
+    data = SpeechData(source=str(folder), mels=40, rows=6)
+    shared = [next(SpeechStream(data, 0, rank, 2).train(Cursor(), 0, 10, 1)) for rank in range(2)]
+    assert whole.size == whole.parts[0].size == sum(s.parts[0].size for s in shared)
+    assert {s.size for s in shared} == {whole.size}
+
+
+def test_equal_files_are_on_one_side_of_the_split(folder: Path, tmp_path: Path) -> None:
+    both = shutil.copytree(folder, tmp_path / "both")
+    for path in sorted(folder.iterdir()):
+        shutil.copy(path, both / f"copy-{path.name}")
+    found = stream(both)
+    away = found.key[found.away].tolist()
+    assert len(away) == 2 * len(set(away)) > 0
+    assert not set(away) & set(found.key[found.training].tolist())
+
+
+def test_unreadable_and_too_short_files_are_skipped_and_counted(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worse = shutil.copytree(folder, tmp_path / "worse")
+    (worse / "broken.flac").write_bytes(b"no sound at all")
+    soundfile.write(worse / "click.wav", np.zeros(300), 16000)
+    found = stream(worse)
+    assert dict(found.skipped) == {"unreadable": 1, "shorter than a frame": 1}
+    assert len(found.utterances) == 24
+    assert "broken.flac" in caplog.text and "click.wav" in caplog.text
+
+
+def test_flac_and_wav_of_one_sound_give_the_same_frames(tmp_path: Path) -> None:
+    first = stream(write_chirps(tmp_path / "wav", 8))
+    (tmp_path / "flac").mkdir()
+    for path in (tmp_path / "wav").iterdir():
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(tmp_path / "flac" / f"{path.stem}.flac", samples, rate)
+    other = stream(tmp_path / "flac")
+    for a, b in zip(first.utterances, other.utterances, strict=True):
+        assert (first.features(a) == other.features(b)).all()
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    write_chirps(tmp_path, 8)
+    left, rate = soundfile.read(tmp_path / "00.wav")
+    soundfile.write(tmp_path / "00.wav", np.stack([left, np.zeros_like(left)], 1), rate, subtype="FLOAT")
+    found = stream(tmp_path)
+    expected = normalised(LogMel(16000, 40)((left / 2).astype(np.float32)))
+    np.testing.assert_allclose(found.features(found.utterances[0]), expected, atol=1e-3)
+
+
+def test_another_sample_rate_says_which_one_to_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "soxr", None)
+    found = stream(write_chirps(tmp_path, rate=8000))
+    with pytest.raises(UserError, match=r"--data.sample-rate 8000"):
+        next(found.train(Cursor(), 0, 10, 1))
+
+
+@pytest.mark.parametrize("source", ["", "/nowhere/at/all"])
+def test_a_missing_folder_is_named(source: str) -> None:
+    with pytest.raises(UserError, match="no folder"):
+        SpeechStream(SpeechData(source=source), 0)
+
+
+def test_a_folder_without_sound_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no sound")
+    with pytest.raises(UserError, match="holds no readable"):
+        SpeechStream(SpeechData(source=str(tmp_path)), 0)
+
+
+def test_a_truncated_file_is_named(folder: Path, tmp_path: Path) -> None:
+    worse = shutil.copytree(folder, tmp_path / "worse")
+    found = stream(worse)
+    path = found.utterances[0].path
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=path.name):
+        found.features(found.utterances[0])
