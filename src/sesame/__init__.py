@@ -1,0 +1,51 @@
+"""Sesame: self-supervised learning on your own text, images and speech.
+
+The public names, each imported when it is first used, so that `import sesame` is instant.
+
+    sesame.prepare(["my-texts/"], "data")
+    model = sesame.pretrain("bert-mini", "data", "run", max_minutes=30)
+    sesame.fill(model, "Return the [MASK] of the list.")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sesame import recipes as recipes
+    from sesame.api import pretrain as pretrain
+    from sesame.api import resume as resume
+    from sesame.config import Recipe as Recipe
+    from sesame.data.prepare import prepare as prepare
+    from sesame.engine.build import Model as Model
+    from sesame.engine.build import load as load
+    from sesame.errors import UserError as UserError
+    from sesame.tasks.embed import embed as embed
+    from sesame.tasks.embed import embed_tokens as embed_tokens
+    from sesame.tasks.fill import fill as fill
+
+_WHERE = {
+    "prepare": "sesame.data.prepare",
+    "pretrain": "sesame.api",
+    "resume": "sesame.api",
+    "load": "sesame.engine.build",
+    "fill": "sesame.tasks.fill",
+    "embed": "sesame.tasks.embed",
+    "embed_tokens": "sesame.tasks.embed",
+    "Model": "sesame.engine.build",
+    "Recipe": "sesame.config",
+    "UserError": "sesame.errors",
+}
+
+__all__ = ["recipes", *_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "recipes":
+        return importlib.import_module("sesame.recipes")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'sesame' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
