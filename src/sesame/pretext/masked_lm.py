@@ -13,7 +13,7 @@ from sesame.data.text import position_keys
 from sesame.data.tokenizer import Vocabulary
 
 SPAN_STOP, SPAN_LONGEST = 0.2, 10
-"""SpanBERT's span lengths in words: Geometric(0.2), clipped at 10 (Joshi et al. 2020, 3.1)."""
+"""SpanBERT's span lengths in words: Geometric(0.2) among 1..10, with mean 3.8 (Joshi et al. 2020, 3.1)."""
 NGRAM_LONGEST = 3
 """ALBERT's n-grams: p(n) ∝ 1/n for n ≤ 3 (Lan et al. 2020, 4.1)."""
 
@@ -60,7 +60,8 @@ def choose(batch: TextBatch, c: config.Bert) -> Bool[np.ndarray, "row time"]:
 def _run_lengths(unit: str, draw: np.ndarray) -> Int[np.ndarray, " word"]:
     """How many words are hidden together from each word on."""
     if unit == "span":
-        return np.minimum(1 + np.floor(np.log1p(-draw) / np.log1p(-SPAN_STOP)), SPAN_LONGEST).astype(np.int64)
+        within = 1 - (1 - SPAN_STOP) ** SPAN_LONGEST
+        return 1 + np.floor(np.log1p(-draw * within) / np.log1p(-SPAN_STOP)).astype(np.int64)
     if unit == "ngram":
         weight = 1 / np.arange(1, NGRAM_LONGEST + 1)
         return 1 + np.searchsorted(np.cumsum(weight / weight.sum()), draw, "right")
