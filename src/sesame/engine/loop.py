@@ -162,6 +162,7 @@ def pretrain(run: Run, data: Any, hooks: Sequence[Hook], weights: dict[str, Tens
 def set_up(recipe: Recipe, run: Run, data: Any) -> Training:
     """Everything a training needs, with fresh weights, before its first step."""
     torch.set_num_threads(recipe.threads)
+    machine.keep_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)
     device = machine.device_of(recipe)

@@ -1,7 +1,9 @@
 """The machine that a run is on: what makes its numbers, and how fast it can multiply matrices."""
 
+import ctypes
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +44,18 @@ def fingerprint(recipe: Recipe, world: int) -> dict[str, str]:
         "threads": str(min(recipe.threads, cores())),
         "processes": str(world),
     }
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the large blocks that a step frees, for the next step to take again.
+
+    glibc gives every block over 32 MiB back to the system at once, which then clears it, page by page, for the next
+    step: about a tenth of a small model's step on a CPU. Peak memory stays the same. Elsewhere this does nothing.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        m_trim_threshold, m_mmap_threshold, most = -1, -3, 2**31 - 1
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, most)
 
 
 def wait_for(device: torch.device) -> None:
