@@ -1,0 +1,56 @@
+"""Where sentences start, in English and other languages that use its marks, and in Chinese and Japanese.
+
+A sentence ends at `.`, `!`, `?` or `…` before white space, or at one of their full-width forms anywhere; a line break
+ends one too, unless the next line goes on in lower case (a hard-wrapped paragraph). A full stop after a known abbreviation
+or an initial ends nothing. Sentence-order and next-sentence pretraining need boundaries that are nearly always right and
+cheap to find, not a parser.
+"""
+
+import re
+from itertools import pairwise
+
+_CLOSERS = r"[\"'”’)\]»」』）】》〉]*"
+_OPENERS = r"[\"'“‘(\[«「『（【《〈¿¡]*"
+_BOUNDARY = re.compile(
+    rf"(?P<latin>[.!?…؟।॥]+){_CLOSERS}(?=[^\S\n]+\S)"
+    rf"|[。！？｡]+{_CLOSERS}(?=[^\S\n]*\S)"
+    r"|(?P<line>[^\S\n]*\n\s*)(?=\S)"
+)
+_FIRST = re.compile(rf"\s*{_OPENERS}(.)", re.DOTALL)
+_LAST_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
+_ABBREVIATIONS = frozenset(
+    "al approx art capt cf ch co col corp dept dr ed eds eq esq etc fig figs gen gov hon inc jr lt ltd maj mr mrs ms mt no "
+    "nos op pp prof rep rev sec sen sgt sr st v vol vols vs e.g i.e jan feb mar apr jun jul aug sep sept oct nov dec".split()
+)
+
+
+def starts(text: str) -> list[int]:
+    """Offsets in `text` at which sentences start, ascending; the first is 0. Empty text has none.
+
+    A start lies right after the end of the sentence before, so white space between the two belongs to the second
+    and the sentences together are the text.
+    """
+    if not text:
+        return []
+    found = [0]
+    for match in _BOUNDARY.finditer(text):
+        after = match.start() if match.group("line") else match.end()
+        first = _FIRST.match(text, after)
+        goes_on = first is not None and first.group(1).islower()
+        if not goes_on and not (match.group("latin") == "." and _abbreviated(text, match.start())):
+            found.append(after)
+    return found
+
+
+def split(text: str) -> list[str]:
+    """The sentences of `text`; joined together they are `text`."""
+    return [text[a:b] for a, b in pairwise([*starts(text), len(text)])]
+
+
+def _abbreviated(text: str, stop: int) -> bool:
+    """Whether the full stop at `stop` belongs to an abbreviation ("e.g.") or an initial ("J.")."""
+    word = _LAST_WORD.search(text, max(0, stop - 16), stop)
+    if word is None:
+        return False
+    found = word.group()
+    return (len(found) == 1 and found.isupper() and found != "I") or found.lower() in _ABBREVIATIONS
