@@ -9,11 +9,10 @@ import torch
 
 from sesame import config, interop, models, pretext
 from sesame.config import Recipe
-from sesame.data import open_data
 from sesame.data.chance import seed_for
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint, distributed, machine
-from sesame.engine.run import Run, is_run
+from sesame.engine.run import TOKENIZER, Run, is_run
 from sesame.errors import UserError
 from sesame.pretext.base import Objective
 
@@ -31,7 +30,10 @@ class Model:
 
 def build(recipe: Recipe, data: Any) -> Objective:
     """Backbone and pretext task with fresh weights, which depend on the recipe and its seed alone."""
-    vocabulary = vocabulary_of(data)
+    return _build(recipe, vocabulary_of(data))
+
+
+def _build(recipe: Recipe, vocabulary: Vocabulary | None) -> Objective:
     check_vocabulary(recipe.backbone, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", recipe.seed))
@@ -115,12 +117,12 @@ def load(path: Path | str, step: int | None = None) -> Model:
         published = interop.open_model(path)
         return Model(published.objective().eval(), published.vocabulary, None, 0)
     run = Run.open(path)
-    data = open_data(run.recipe.data)
+    vocabulary = Vocabulary.open(run.path / TOKENIZER) if isinstance(run.recipe.data, config.TextData) else None
     found = run.at(step)
-    objective = build(run.recipe, data)
+    objective = _build(run.recipe, vocabulary)
     try:
         distributed.fill(objective, found.objective)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{run.path}: the checkpoint of step {found.manifest.step} does not fit ({error}).") from None
     objective.eval()
-    return Model(objective, vocabulary_of(data), run.recipe, found.manifest.step)
+    return Model(objective, vocabulary, run.recipe, found.manifest.step)

@@ -19,13 +19,16 @@ import msgspec
 from msgspec import Struct
 
 from sesame import config as settings
+from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint
 from sesame.engine.checkpoint import Checkpoint, Manifest
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
 
-CONFIG, METRICS, STATE, LOCK = "config.json", "metrics.jsonl", "state.json", "lock"
+CONFIG, METRICS, STATE, LOCK, TOKENIZER = "config.json", "metrics.jsonl", "state.json", "lock", "tokenizer"
+
+Progress = Literal["running", "finished", "interrupted", "failed", "imported"]
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -42,7 +45,7 @@ class Config(Struct, frozen=True, kw_only=True):
 class State(Struct, frozen=True, kw_only=True):
     """What `state.json` holds."""
 
-    state: Literal["running", "finished", "interrupted", "failed"]
+    state: Progress
     step: int
     pid: int
     reason: str = ""
@@ -61,8 +64,11 @@ class Run:
 
     # ------------------------------------------------------------------------------------ make, open
     @classmethod
-    def create(cls, path: Path | str, config: Config) -> "Run":
-        """A new run folder, locked. Raises UserError where there is a run already, or anything but prepared data."""
+    def create(cls, path: Path | str, config: Config, vocabulary: Vocabulary | None = None) -> "Run":
+        """A new run folder, locked, with the tokenizer of its text: it can be used where the text is not.
+
+        Raises UserError where there is a run already, or anything but prepared data.
+        """
         path = Path(path)
         check_free(path, config.recipe)
         try:
@@ -71,6 +77,8 @@ class Run:
             run.lock()
             (path / "checkpoints").mkdir(exist_ok=True)
             (path / "artifacts").mkdir(exist_ok=True)
+            if vocabulary is not None:
+                vocabulary.save(path / TOKENIZER)
             _write(path / CONFIG, msgspec.json.encode(run.config))
         except OSError as error:
             raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from error
@@ -143,9 +151,7 @@ class Run:
         kept = [json.dumps(event) for event in self.events() if event["step"] <= step]
         _write(self.path / METRICS, "".join(line + "\n" for line in kept).encode())
 
-    def set_state(
-        self, state: Literal["running", "finished", "interrupted", "failed"], step: int, reason: str = ""
-    ) -> None:
+    def set_state(self, state: Progress, step: int, reason: str = "") -> None:
         _write(self.path / STATE, msgspec.json.encode(State(state=state, step=step, pid=os.getpid(), reason=reason)))
 
     # ---------------------------------------------------------------------------------------- reading
@@ -226,7 +232,7 @@ def check_free(path: Path, recipe: settings.Recipe) -> None:
             "or choose another --out."
         )
     if foreign := sorted(
-        item.name for item in path.iterdir() if item.name not in ("data", LOCK, "checkpoints", "artifacts")
+        item.name for item in path.iterdir() if item.name not in ("data", LOCK, TOKENIZER, "checkpoints", "artifacts")
     ):
         raise UserError(
             f"{path} exists and holds something else ({foreign[0]}). Nothing was changed. Choose another --out."

@@ -58,7 +58,7 @@ def start(
     config = Config(
         recipe=recipe, machine=machine.fingerprint(recipe, team.world), data=building.identity_of(data), origin=origin
     )
-    run = Run.create(out, config) if team.rank == 0 else Run(out, config)
+    run = Run.create(out, config, building.vocabulary_of(data)) if team.rank == 0 else Run(out, config)
     return _go(run, team, data, weights, shows, extra)
 
 
@@ -72,6 +72,11 @@ def resume(
     """
     run = Run.open(path)
     recipe = run.recipe
+    if (said := run.state()) and said.state == "imported":
+        raise UserError(
+            f"{run.path} is an imported model, which never was in training. Train it further as a run of its own: "
+            f"sesame pretrain RECIPE --from {run.path} --data SOURCE… --out RUN"
+        )
     team = Team.join(machine.device_of(recipe))
     if team.rank == 0:
         run.lock()
