@@ -229,6 +229,7 @@ def assemble(
     `pieces` are spans of `ids` and `flags`; `rows` lists pieces. Examples are numbered in the order they are written.
     """
     shape = (len(rows), length)
+    cls, sep = vocabulary.cls, vocabulary.sep
     out = np.full(shape, vocabulary.pad, np.int64)
     position, kind = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     example, word, special = np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape, bool)
@@ -237,7 +238,7 @@ def assemble(
         at = 0
         for piece in row:
             begin = at
-            out[r, at] = vocabulary.cls
+            out[r, at] = cls
             at += 1
             for segment in range(2):
                 start, size = int(pieces.start[piece, segment]), int(pieces.size[piece, segment])
@@ -249,7 +250,7 @@ def assemble(
                 word[r, at : at + (size > 0)] = True  # a piece cut inside a word begins one all the same
                 special[r, here] = False
                 kind[r, at : at + size + 1] = segment
-                out[r, at + size] = vocabulary.sep
+                out[r, at + size] = sep
                 at += size + 1
             position[r, begin:at] = np.arange(at - begin)
             example[r, begin:at] = len(order)
