@@ -1,8 +1,7 @@
-"""ConvNet: shapes, independence of images, and the cost it claims."""
+"""ConvNet: shapes, and independence of images."""
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from sesame import config
 from sesame.data.batch import Pixels
@@ -26,11 +25,3 @@ def test_in_evaluation_an_image_does_not_depend_on_its_neighbours() -> None:
     model.eval()
     one_by_one = torch.cat([model(Pixels(x[i : i + 1])).last for i in range(6)])
     torch.testing.assert_close(model(Pixels(x)).last, one_by_one)
-
-
-@pytest.mark.parametrize("side", [8, 9, 32])
-def test_the_cost_is_what_torch_counts(side: int) -> None:
-    model = ConvNet(config.ConvNet(channels=(4, 8, 8, 16), in_channels=3))
-    with FlopCounterMode(display=False) as counter:
-        model(Pixels(torch.rand(2, 3, side, side)))
-    assert model.flops(positions=2, read=2, time=side) == counter.get_total_flops()

@@ -5,10 +5,14 @@ from typing import Any
 
 from sesame import config
 from sesame.models.base import Backbone
+from sesame.models.convnet import ConvNet
+from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
 
 MODELS: dict[type, Callable[[Any], Backbone]] = {
     config.Transformer: Transformer,
+    config.EncoderDecoder: EncoderDecoder,
+    config.ConvNet: ConvNet,
 }
 
 

@@ -54,14 +54,3 @@ class ConvNet(Backbone):
             x = block(x)
             maps.append(x)
         return States(last=x.mean((2, 3)), layers=tuple(maps) if layers else ())
-
-    def flops(self, positions: int, read: int, time: int) -> float:
-        """`positions` images of `time` x `time` pixels; every one is read."""
-        total, side = 0.0, time
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # A block's shortcut comes after its strided convolution, when `side` has been halved already.
-                if module.stride[0] == 2 and module.kernel_size[0] == 3:
-                    side = (side + 1) // 2
-                total += 2.0 * module.weight.numel() * side * side
-        return positions * total

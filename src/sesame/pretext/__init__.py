@@ -6,11 +6,19 @@ from typing import Any
 from sesame import config
 from sesame.data.tokenizer import Vocabulary
 from sesame.models.base import Backbone
+from sesame.pretext.apc import Apc
 from sesame.pretext.base import Pretext
 from sesame.pretext.bert import Bert
+from sesame.pretext.byol import Byol
+from sesame.pretext.causal_lm import CausalLM
+from sesame.pretext.infilling import Infilling
 
 PRETEXTS: dict[type, Callable[[Any, Any, Any], Pretext]] = {
     config.Bert: Bert,
+    config.CausalLM: CausalLM,
+    config.Infilling: Infilling,
+    config.Byol: Byol,
+    config.Apc: Apc,
 }
 
 

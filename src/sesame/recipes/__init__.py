@@ -2,9 +2,11 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import bert
+from sesame.recipes import apc, bart, bert, byol, gpt
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*bert.RECIPES,)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*bert.RECIPES, *gpt.RECIPES, *bart.RECIPES, *byol.RECIPES, *apc.RECIPES)
+}
 
 
 def find(name: str) -> Recipe:
