@@ -7,10 +7,8 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from sesame.data import chance
+from sesame.data.encode import SENTENCE, WORD
 from sesame.data.store import TokenStore
-
-WORD, SENTENCE = 1, 2
-"""Bits of the store's flags."""
 
 IN_ORDER, ELSEWHERE, SWAPPED, ONE_SEGMENT = 0, 1, 2, -1
 """Relation of the two segments of an example (`TextBatch.pair`)."""
@@ -85,14 +83,13 @@ def cut_singles(
         cuts = [0]
         key, n = int(copy_key[d]), int(size[d])
         if n > room or short_rate:
-            words = np.flatnonzero(store.flags[begin[d] : begin[d] + n] & WORD)
+            edges = np.append(np.flatnonzero(store.flags[begin[d] : begin[d] + n] & WORD), n)
             goal = min(_short(room, short_rate, seed, epoch, key, 0), int(first[d]) if n > room else room)
-            while (cut := _word_cut(words, cuts[-1], goal)) < n:
+            while (cut := _word_cut(edges, cuts[-1], goal, room)) < n:
                 cuts.append(cut)
                 goal = _short(room, short_rate, seed, epoch, key, cut)
-        edges = np.array([*cuts, n], np.int64)
-        starts.append(edges[:-1])
-        sizes.append(np.diff(edges))
+        starts.append(np.array(cuts, np.int64))
+        sizes.append(np.diff(cuts, append=n))
         owners.append(np.full(len(cuts), d))
     if not starts:
         return Pieces.of([])
@@ -100,10 +97,15 @@ def cut_singles(
     return Pieces.singles(start + begin[owner], np.concatenate(sizes), chance.bits("example", copy_key[owner], start))
 
 
-def _word_cut(words: Int[np.ndarray, " word"], start: int, goal: int) -> int:
-    """The last word start within `goal` tokens of `start`; a word longer than that is cut."""
-    cut = int(words[np.searchsorted(words, start + goal, "right") - 1]) if len(words) else start
-    return cut if cut > start else start + goal
+def _word_cut(edges: Int[np.ndarray, " edge"], start: int, goal: int, room: int) -> int:
+    """The last word edge within `goal` tokens of `start`, or the first one after it where that fits `room`; a word
+    longer than that is cut. `edges` are the starts of words and the end of the text."""
+    after = int(np.searchsorted(edges, start + goal, "right"))
+    cut = int(edges[after - 1]) if after else start
+    if cut <= start:
+        cut = int(edges[after]) if after < len(edges) else start + goal
+        cut = cut if cut <= start + room else start + room
+    return cut
 
 
 def cut_pairs(
@@ -164,10 +166,10 @@ def _sentences(store: TokenStore, document: int, longest: int) -> Int[np.ndarray
     edges = np.flatnonzero(flags & SENTENCE)
     edges = np.unique(np.concatenate([[0], edges, [end - begin]]))
     if (np.diff(edges) > longest).any():
-        words, cut = np.flatnonzero(flags & WORD), [0]
+        words, cut = np.append(np.flatnonzero(flags & WORD), end - begin), [0]
         for edge in edges[1:].tolist():
             while edge - cut[-1] > longest:
-                cut.append(_word_cut(words, cut[-1], longest))
+                cut.append(_word_cut(words, cut[-1], longest, longest))
             cut.append(edge)
         edges = np.array(cut, np.int64)
     return edges

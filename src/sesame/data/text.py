@@ -15,6 +15,7 @@ from sesame import config
 from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, Step, TextBatch
 from sesame.data.cutting import Pieces, cut_pairs, cut_singles
+from sesame.data.encode import WORD
 from sesame.data.packing import pack
 from sesame.data.store import TokenStore
 from sesame.data.tokenizer import Vocabulary
@@ -70,8 +71,8 @@ class TextStream:
 
     def _check(self) -> None:
         lengths = [phase.length for phase in self.data.phases] or [self.data.length]
-        kept = np.asarray(self.store.held_out)
-        sizes = np.diff(np.asarray(self.store.offsets).astype(np.int64))
+        kept = self.store.held_out
+        sizes = self.store.lengths
         trained = int(sizes[~kept].sum())
         if trained < max(lengths):
             raise UserError(
@@ -113,7 +114,7 @@ class TextStream:
         for phase in self.data.phases[:-1]:
             share += phase.share
             if step < round(share * steps):
-                return phase.length, phase.rows, round(share * steps)
+                return phase.length, phase.rows, float(round(share * steps))
         last = self.data.phases[-1] if self.data.phases else self.data
         return last.length, last.rows, float("inf")
 
@@ -134,10 +135,10 @@ class TextStream:
     def _plan(self, epoch: int, number: int, length: int) -> Block:
         index = np.arange(number * self.block_documents, min((number + 1) * self.block_documents, len(self.store)))
         documents = chance.permute(index, len(self.store), "documents", self.seed, epoch)
-        documents = documents[~np.asarray(self.store.held_out)[documents]]
+        documents = documents[~self.store.held_out[documents]]
         repeat = np.zeros(len(documents), np.int64)
         if self.copies is not None:
-            rate = self.copies[np.asarray(self.store.source)[documents]]
+            rate = self.copies[self.store.source[documents]]
             u = chance.uniform("copies", self.seed, epoch, self.store.keys[documents])
             times = (np.floor(rate) + (u < rate % 1)).astype(np.int64)
             repeat = np.concatenate([np.arange(t) for t in times]) if len(times) else repeat
@@ -168,9 +169,9 @@ class TextStream:
     def held_out(self, rows: int) -> Iterator[TextBatch]:
         """At most `rows` rows of held-out documents, in batches of this process's training size."""
         length, step_rows, _ = self._phase(10**9, 10**9)
-        documents = np.flatnonzero(np.asarray(self.store.held_out))
+        documents = np.flatnonzero(self.store.held_out)
         documents = documents[chance.permute(np.arange(len(documents)), len(documents), "held out", HELD_OUT_SEED)]
-        sizes = np.diff(np.asarray(self.store.offsets).astype(np.int64))[documents]
+        sizes = self.store.lengths[documents]
         enough = int(np.searchsorted(np.cumsum(sizes), 2 * rows * length)) + 1
         chosen = documents[:enough]
         if not len(chosen) or ("next" in self.pairs and len(documents) < 2):
@@ -202,11 +203,11 @@ class TextStream:
 
 def _copies(store: TokenStore, exponent: float) -> np.ndarray | None:
     """How often a document of each source is read in an epoch, so that P(source) ∝ size**exponent; None for once."""
-    source = np.asarray(store.source)
+    source = store.source
     if exponent == 1.0 or len(store.source_names) < 2:
         return None
-    trained = ~np.asarray(store.held_out)
-    sizes = np.diff(np.asarray(store.offsets).astype(np.int64)) * trained
+    trained = ~store.held_out
+    sizes = store.lengths * trained
     tokens = np.bincount(source, sizes, minlength=len(store.source_names)).astype(float)
     share = tokens / tokens.sum()
     wanted = np.where(tokens > 0, share**exponent, 0.0)
@@ -246,7 +247,7 @@ def assemble(
                     break
                 here = slice(at, at + size)
                 out[r, here] = ids[start : start + size]
-                word[r, here] = flags[start : start + size] & 1
+                word[r, here] = flags[start : start + size] & WORD
                 word[r, at : at + (size > 0)] = True  # a piece cut inside a word begins one all the same
                 special[r, here] = False
                 kind[r, at : at + size + 1] = segment
