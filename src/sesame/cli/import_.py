@@ -1,0 +1,34 @@
+"""`sesame import MODEL --out RUN`"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from sesame.cli.output import emit
+
+
+@dataclass(frozen=True)
+class Import:
+    """Open a published BERT as a run, to fill, to embed, and to train further (`sesame pretrain --from RUN`)."""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """A folder as `transformers` writes it (safetensors or .bin, shards too), or a name on the hub."""
+    out: Path
+    """The run folder to make."""
+    json: bool = False
+    """Print the result alone on stdout, as JSON."""
+
+
+def import_command(argv: list[str]) -> int:
+    options = tyro.cli(Import, args=argv, prog="sesame import", config=(FlagCreatePairsOff,))
+    from sesame.engine.exchange import import_model
+
+    run = import_model(options.model, options.out)
+    parameters = sum(tensor.numel() for tensor in run.at(0).objective.values())
+    result = {"model": options.model, "run": str(options.out), "parameters": parameters}
+    says = f"{options.model} is the run {options.out}: {parameters:,} parameters."
+    emit("import", result, says, as_json=options.json, path=options.out / "result.json")
+    return 0
