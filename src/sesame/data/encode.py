@@ -29,8 +29,8 @@ _SPACE = "\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _BERT_PIECES = re.compile(
     rf"[{_SPACE}]*(?:[{_IDEOGRAPHS}{_PUNCTUATION}]|[^{_SPACE}{_IDEOGRAPHS}{_PUNCTUATION}]+)|[{_SPACE}]+"
 )
-"""White space belongs to what follows; ideographs and full-width punctuation stand alone. BERT removes control characters,
-so those that Python takes for white space separate nothing."""
+"""White space belongs to what follows; ideographs and full-width punctuation stand alone.
+BERT removes control characters, so those that Python takes for white space separate nothing."""
 _GPT2_SPACE = rf"{_SPACE}\x0b\x0c\x85"
 _GPT2_PIECES = re.compile(
     rf" ?[^{_GPT2_SPACE}{_PUNCTUATION}]*[{_PUNCTUATION}]+(?=[\u4e00-\u9fff])"

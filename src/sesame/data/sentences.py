@@ -1,9 +1,9 @@
 """Where sentences start, in English and other languages that use its marks, and in Chinese and Japanese.
 
 A sentence ends at `.`, `!`, `?` or `…` before white space, or at one of their full-width forms anywhere; a line break
-ends one too, unless the next line goes on in lower case (a hard-wrapped paragraph). A full stop after a known abbreviation
-or an initial ends nothing. Sentence-order and next-sentence pretraining need boundaries that are nearly always right and
-cheap to find, not a parser.
+ends one too, unless the next line goes on in lower case (a hard-wrapped paragraph). A full stop after a known
+abbreviation or an initial ends nothing. Sentence-order and next-sentence pretraining need boundaries that are nearly
+always right and cheap to find, not a parser.
 """
 
 import re
@@ -19,8 +19,68 @@ _BOUNDARY = re.compile(
 _FIRST = re.compile(rf"\s*{_OPENERS}(.)", re.DOTALL)
 _LAST_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
 _ABBREVIATIONS = frozenset(
-    "al approx art capt cf ch co col corp dept dr ed eds eq esq etc fig figs gen gov hon inc jr lt ltd maj mr mrs ms mt no "
-    "nos op pp prof rep rev sec sen sgt sr st v vol vols vs e.g i.e jan feb mar apr jun jul aug sep sept oct nov dec".split()
+    [
+        "al",
+        "approx",
+        "art",
+        "capt",
+        "cf",
+        "ch",
+        "co",
+        "col",
+        "corp",
+        "dept",
+        "dr",
+        "ed",
+        "eds",
+        "eq",
+        "esq",
+        "etc",
+        "fig",
+        "figs",
+        "gen",
+        "gov",
+        "hon",
+        "inc",
+        "jr",
+        "lt",
+        "ltd",
+        "maj",
+        "mr",
+        "mrs",
+        "ms",
+        "mt",
+        "no",
+        "nos",
+        "op",
+        "pp",
+        "prof",
+        "rep",
+        "rev",
+        "sec",
+        "sen",
+        "sgt",
+        "sr",
+        "st",
+        "v",
+        "vol",
+        "vols",
+        "vs",
+        "e.g",
+        "i.e",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+    ]
 )
 
 

@@ -157,6 +157,8 @@ def _open_folder(folder: Path) -> Vocabulary:
         return _open_json(folder / "tokenizer.json")
     if (folder / "vocab.txt").is_file():
         return _open_vocab_txt(folder / "vocab.txt")
+    if (folder / "tokenizer").is_dir():  # a token store or a run
+        return _open_folder(folder / "tokenizer")
     raise UserError(f"{folder}: holds neither tokenizer.json nor vocab.txt. Give the folder of a saved tokenizer.")
 
 
@@ -218,13 +220,11 @@ def _download(name: str) -> Path:
 
 
 # ------------------------------------------------------------------------------------------ training
-def train(
-    kind: Kind, texts: Callable[[], Iterable[str]], size: int, lowercase: bool = True, exact: bool = True
-) -> Vocabulary:
+def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int, lowercase: bool = True) -> Vocabulary:
     """Train a vocabulary of `size` entries, special tokens included, on what `texts()` yields (it is read twice).
 
-    The same texts give the same vocabulary, byte for byte. With `exact`, a corpus that cannot fill `size` raises
-    UserError; otherwise the vocabulary is as large as the corpus allows. `bytes` has its own size, `chars` at most `size`.
+    The same texts give the same vocabulary, byte for byte. A corpus that cannot fill `size` raises UserError; `bytes` has
+    a size of its own, and `chars` at most `size`.
     """
     if kind not in get_args(Kind):
         raise UserError(f"{kind}: no such kind of tokenizer.{nearest(kind, get_args(Kind))}")
@@ -233,10 +233,10 @@ def train(
     if kind == "chars":
         return Vocabulary(characters(_common_characters(texts(), size)), BERT_SPECIAL)
     trained = _train_wordpiece(texts, size, lowercase) if kind == "wordpiece" else _train_bytebpe(texts, size)
-    if exact and trained.size < size:
+    if trained.size < size:
         raise UserError(
             f"The corpus fills a vocabulary of {trained.size:,} pieces, {size:,} were asked for. "
-            f"Ask for at most {trained.size:,}, or give more text."
+            f"Ask for --vocab {trained.size} at most, or give more text."
         )
     return trained
 
@@ -256,7 +256,7 @@ def _train_wordpiece(texts: Callable[[], Iterable[str]], size: int, lowercase: b
     if len(pieces) > size:
         raise UserError(
             f"A vocabulary of {size:,} cannot hold the corpus's {len(alphabet):,} common characters. "
-            f"Ask for at least {len(pieces):,}."
+            f"Ask for --vocab {2 * len(pieces)} or more."
         )
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
@@ -351,7 +351,10 @@ def _byte_letters() -> list[str]:
 
 def _stands_alone(character: str) -> bool:
     """Whether BERT's pre-tokenizer makes it a word of its own, so that it never continues one."""
-    return [piece for piece, _ in _SPLITTER.pre_tokenize_str(_SPACER.normalize_str(f"a{character}"))] == ["a", character]
+    return [piece for piece, _ in _SPLITTER.pre_tokenize_str(_SPACER.normalize_str(f"a{character}"))] == [
+        "a",
+        character,
+    ]
 
 
 _SPACER = normalizers.BertNormalizer(lowercase=False, clean_text=False)
