@@ -101,12 +101,13 @@ class TextStream:
             reader = self._rows(cursor, length)
             while step < until:
                 taken = [next(reader) for _ in range(rows)]
+                step += 1
                 cursor = taken[-1][2]
+                if step == until and cursor.row:  # rows of another length are other rows: go on with the next block
+                    cursor = Cursor(epoch=cursor.epoch, block=cursor.block + 1)
                 slices = [taken[(self.rank * parts + part) * mine :][:mine] for part in range(parts)]
                 size = sum(int(block.pieces.sizes[block.rows[row]].sum()) for block, row, _ in taken)
                 yield Step(tuple(self._batch(s, length) for s in slices), cursor, size)
-                step += 1
-            cursor = Cursor(epoch=cursor.epoch, block=cursor.block + (cursor.row > 0), row=0)
 
     def _phase(self, step: int, steps: int) -> tuple[int, int, float]:
         """Length, rows, and the step at which they end."""

@@ -96,7 +96,7 @@ class Bert(Pretext):
         if self.pair_weights:
             pooled = self.pooler(h[split.target["first_at"]])
         for task, weight in self.pair_weights.items():
-            logits, label = self.get_submodule(task)(pooled).float(), split.target[task]
+            logits, label = self.get_submodule(task)(pooled), split.target[task]
             total = F.cross_entropy(logits, label, ignore_index=-1, reduction="sum")
             loss[task] = Term(total, split.count[task], weight, (logits.argmax(-1) == label).sum())
         return loss
