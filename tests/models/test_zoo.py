@@ -1,9 +1,10 @@
 """Published sizes, counted on the meta device (no memory) and by the papers' formula."""
 
+import msgspec
 import pytest
 import torch
 
-from sesame import models
+from sesame import models, recipes
 from sesame.models.zoo import ZOO
 
 
@@ -17,3 +18,10 @@ def test_a_published_size_has_its_published_number_of_parameters(name: str) -> N
     formula = c.layers * (12 * d * d + 13 * d) + (c.vocab + c.positions + c.kinds) * d + 2 * d
     assert counted == formula
     assert counted + pooler == published.parameters
+
+
+@pytest.mark.parametrize("name", sorted(ZOO.keys() & recipes.RECIPES.keys()))
+def test_a_recipe_has_the_published_shape_of_its_name(name: str) -> None:
+    ours = recipes.find(name).backbone
+    published = msgspec.structs.replace(ZOO[name].backbone, vocab=ours.vocab, dropout=ours.dropout)
+    assert ours == published

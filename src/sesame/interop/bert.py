@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -50,7 +50,12 @@ ARCHITECTURES = {  # (masked LM head, pair head)
     (False, True): "BertForNextSentencePrediction",
 }
 
-ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu"]] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
 """`hidden_act` -> ours; the first of several is written."""
 
 
@@ -77,11 +82,8 @@ class BertConfig(Struct, frozen=True, kw_only=True):
     """Which objective trained `cls.seq_relationship`; ours, and ignored by `transformers`."""
 
 
-def obstacle(backbone: config.Backbone, pretext: config.Pretext) -> str | None:
-    """Why `transformers` has no BERT like this one, or None when it has."""
-    if not isinstance(backbone, config.Transformer) or not isinstance(pretext, config.Bert):
-        tags = (type(x).__struct_config__.tag for x in (backbone, pretext))
-        return "a {} trained by {} is not a BERT".format(*tags)
+def obstacle(backbone: config.Transformer) -> str | None:
+    """Why `transformers` has no BERT of this shape, or None when it has."""
     plain = {"input": "tokens", "position": "learned", "norm": "post", "embedding_norm": True, "causal": False}
     for field, needed in plain.items():
         if (found := getattr(backbone, field)) != needed:

@@ -22,7 +22,9 @@ from sesame.interop import bert
 from sesame.interop.hub import locate
 from sesame.interop.names import to_ours, to_theirs
 from sesame.interop.tensors import read_json, read_tensors
+from sesame.models.transformer import Transformer
 from sesame.pretext.base import Objective
+from sesame.pretext.bert import Bert
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +96,15 @@ def open_model(model: str | Path) -> Published:
     heads = [head for head, stem in stems.items() if any(name.startswith(stem) for name in found)]
     if pair in heads and "pooler" not in heads:
         heads.append("pooler")  # a pair head reads the pooler: without it the folder is not whole
-    mapped = to_ours(found, bert.names_of(backbone.layers, heads), _shapes(backbone, pair, vocabulary))
+    mapped = to_ours(found, bert.names_of(backbone.layers, heads), _shapes(backbone, vocabulary))
     faults = {"missing": mapped.missing, "of another shape": mapped.misshapen, "unknown": mapped.unused}
     if any(faults.values()):
         said = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
         raise UserError(f"{folder}: the tensors are not those of the BERT in its config.json ({said}). Fetch it again.")
     task = config.Bert(
-        masked_lm=float("masked_lm" in heads or pair not in heads), **({pair: 1.0} if pair in heads else {})
+        masked_lm=float("masked_lm" in heads or pair not in heads),
+        next_sentence=float("next_sentence" in heads),
+        sentence_order=float("sentence_order" in heads),
     )
     return Published(folder, backbone, task, mapped.state, vocabulary, tuple(left_out))
 
@@ -115,6 +119,7 @@ def save_model(
     """
     if obstacle(objective) is not None:
         return False
+    assert isinstance(objective.backbone, Transformer) and vocabulary is not None
     state = objective.state_dict() if state is None else state
     heads = {key.split(".")[1] for key in state if key.startswith("pretext.")}
     pair = bert.pair_of(heads)
@@ -122,9 +127,8 @@ def save_model(
         log.info("%s: `transformers` has room for one pair head: %s is not written", folder, ", ".join(both))
     backbone = objective.backbone.config
     names = bert.names_of(backbone.layers, heads - set(both))
-    if (
-        not backbone.kinds
-    ):  # `transformers` has no BERT without segment kinds: a table of one zero row computes the same
+    if not backbone.kinds:
+        # `transformers` has no BERT without segment kinds; with a single one of zeros it computes the same.
         state = {**state, "backbone.embed.kind.weight": torch.zeros(1, backbone.width)}
     tensors = {k: v.detach().cpu().float() for k, v in to_theirs(state, names).items()}
     described = bert.published_config(backbone, heads, vocabulary.pad)
@@ -144,12 +148,14 @@ def save_model(
 
 def obstacle(objective: Objective) -> str | None:
     """Why `transformers` has no model like this one, or None when `save_model` can write it."""
-    return bert.obstacle(getattr(objective.backbone, "config", None), getattr(objective.pretext, "config", None))
+    if isinstance(objective.backbone, Transformer) and isinstance(objective.pretext, Bert):
+        return bert.obstacle(objective.backbone.config)
+    return f"a {type(objective.backbone).__name__} trained by {type(objective.pretext).__name__} is no BERT"
 
 
-def _shapes(backbone: config.Transformer, pair: str, vocabulary: Vocabulary) -> dict[str, torch.Size]:
+def _shapes(backbone: config.Transformer, vocabulary: Vocabulary) -> dict[str, torch.Size]:
     """The shape of every tensor of such a BERT with all its heads, without allocating one."""
     with torch.device("meta"):
         network = models.build(backbone)
-        task = pretext.build(config.Bert(masked_lm=1.0, **{pair: 1.0}), network, vocabulary)
+        task = pretext.build(config.Bert(masked_lm=1.0, next_sentence=1.0, sentence_order=1.0), network, vocabulary)
         return {name: tensor.shape for name, tensor in Objective(network, task).state_dict().items()}

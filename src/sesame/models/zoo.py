@@ -1,4 +1,4 @@
-"""Published sizes: a table. A recipe takes a row and changes what its data needs (the vocabulary)."""
+"""Published sizes: a table, with the exact number of parameters of each."""
 
 from msgspec import Struct
 
@@ -48,7 +48,7 @@ ZOO: dict[str, Published] = {
     "bert-base": Published(_bert(12, 768), 109_482_240, _BERT),
     "bert-large": Published(_bert(24, 1024), 335_141_888, _BERT),
     "bert-base-chinese": Published(_bert(12, 768, 21_128), 102_267_648, "google-research/bert"),
-    "bert-base-multilingual": Published(_bert(12, 768, 119_547), 177_853_440, "google-research/bert, cased"),
+    "bert-multilingual": Published(_bert(12, 768, 119_547), 177_853_440, "google-research/bert, cased"),
     "gpt2": Published(_gpt2(12, 768), 124_439_808, _GPT2),
     "gpt2-medium": Published(_gpt2(24, 1024), 354_823_168, _GPT2),
     "gpt2-large": Published(_gpt2(36, 1280), 774_030_080, _GPT2),
