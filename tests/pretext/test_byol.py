@@ -19,9 +19,9 @@ SMALL = config.ConvNet(channels=(16, 32))
 TINY = config.Byol(hidden=32, out=16)
 
 
-def objective(c: config.Byol = TINY) -> Objective:
+def objective(c: config.Byol = TINY, sizes: config.ConvNet = SMALL) -> Objective:
     torch.manual_seed(0)
-    backbone = ConvNet(SMALL)
+    backbone = ConvNet(sizes)
     return Objective(backbone, Byol(c, backbone))
 
 
@@ -41,10 +41,10 @@ def test_the_loss_is_the_sum_of_both_directions_of_the_squared_distance_of_unit_
         q = byol.predictor(byol.projector(backbone(mine).last))
         z = byol.slow_projector(byol.slow_backbone(other).last)
         for a, b in zip(q, z, strict=True):
-            expected += float(((a / a.norm() - b / b.norm()) ** 2).sum())
+            expected += float(((a / a.norm() - b / b.norm()) ** 2).sum().detach())
     term = whole(split)["byol"]
     assert term.count == split.count["byol"] == 24
-    assert float(term.sum) == pytest.approx(expected, rel=1e-5)
+    assert float(term.sum.detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradients_reach_the_trained_network_whole_and_the_copy_never() -> None:
@@ -145,8 +145,8 @@ def features(backbone: ConvNet, pixels: np.ndarray) -> np.ndarray:
 
 def test_on_digits_it_beats_a_random_network_and_does_not_collapse() -> None:
     torch.set_num_threads(1)
-    stream = ImageStream(config.ImageData(rows=128), seed=0)
-    whole = objective(config.Byol(hidden=128, out=32, decay=0.97))
+    stream = ImageStream(config.ImageData(rows=64), seed=0)
+    whole = objective(config.Byol(hidden=64, out=32, decay=0.9, noise=0.2), config.ConvNet(channels=(8, 16)))
 
     def accuracy() -> float:
         train, away = stream.training, stream.away
@@ -154,8 +154,9 @@ def test_on_digits_it_beats_a_random_network_and_does_not_collapse() -> None:
         return knn.score(features(whole.backbone, stream.pixels[away]), stream.label[away])
 
     untrained, steps = accuracy(), 150
-    optimizer = torch.optim.AdamW([p for p in whole.parameters() if p.requires_grad], lr=2e-3)
+    optimizer = torch.optim.AdamW([p for p in whole.parameters() if p.requires_grad])
     for k, step in enumerate(itertools.islice(stream.train(Cursor(), 0, steps, 1), steps), 1):
+        optimizer.param_groups[0]["lr"] = 1e-2 * min(k / 9, 1 - k / steps)
         whole.train()
         term = whole(whole.pretext.split(step.parts[0]))["byol"]
         optimizer.zero_grad()
@@ -165,5 +166,5 @@ def test_on_digits_it_beats_a_random_network_and_does_not_collapse() -> None:
     trained = accuracy()
     # A collapsed representation has no spread; directions spread over the whole sphere have one of 1/sqrt(width).
     spread = features(whole.backbone, stream.pixels).std(0).mean() * math.sqrt(whole.backbone.width)
-    assert trained > untrained + 0.02, (untrained, trained)
-    assert spread > 0.3
+    assert trained > untrained + 0.03, (untrained, trained)
+    assert spread > 0.25

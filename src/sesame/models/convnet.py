@@ -33,14 +33,14 @@ class Block(nn.Module):
 class ConvNet(Backbone):
     """A stem, one block a stage (each but the first halves height and width), and the mean over all places."""
 
-    def __init__(self, sizes: config.ConvNet):
+    def __init__(self, c: config.ConvNet):
         super().__init__()
-        first = sizes.channels[0]
-        self.width = sizes.channels[-1]
-        self.stem, self.stem_norm = convolution(sizes.in_channels, first), nn.BatchNorm2d(first)
-        inward = (first, *sizes.channels[:-1])
+        first = c.channels[0]
+        self.config, self.width = c, c.channels[-1]
+        self.stem, self.stem_norm = convolution(c.in_channels, first), nn.BatchNorm2d(first)
+        inward = (first, *c.channels[:-1])
         self.blocks = nn.ModuleList(
-            Block(a, b, stride=1 if i == 0 else 2) for i, (a, b) in enumerate(zip(inward, sizes.channels, strict=True))
+            Block(a, b, stride=1 if i == 0 else 2) for i, (a, b) in enumerate(zip(inward, c.channels, strict=True))
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -27,6 +27,7 @@ class CausalLM(Pretext):
                 "A causal LM predicts tokens from those before, so it needs --backbone.input tokens --backbone.causal; "
                 f"found input {backbone.config.input!r}, causal {backbone.config.causal}."
             )
+        self.config = c
 
     def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
         return TextStream(data.store, data.config, frozenset(), seed, rank, world)
