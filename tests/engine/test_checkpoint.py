@@ -101,7 +101,9 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_leaves_nothing_behind(saved, m
 def test_nothing_has_the_final_name_before_everything_is_on_the_disk(tmp_path, monkeypatch):
     order: list[str] = []
     fsync, rename = os.fsync, Path.rename
-    monkeypatch.setattr(os, "fsync", lambda handle: (order.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle)))
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (order.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle))
+    )
     monkeypatch.setattr(Path, "rename", lambda path, to: (order.append("rename"), rename(path, to))[1])
     checkpoint.save(tmp_path, manifest(), MODEL, STATE)
     flushed = {Path(path).name for path in order[: order.index("rename")]}
@@ -134,7 +136,9 @@ def test_half_written_folders_are_no_checkpoints(saved):
 
 
 def test_the_hash_of_settings_does_not_depend_on_the_order_of_keys():
-    assert checkpoint.config_hash({"a": 1, "b": {"c": 2, "d": 3}}) == checkpoint.config_hash({"b": {"d": 3, "c": 2}, "a": 1})
+    assert checkpoint.config_hash({"a": 1, "b": {"c": 2, "d": 3}}) == checkpoint.config_hash(
+        {"b": {"d": 3, "c": 2}, "a": 1}
+    )
     assert checkpoint.config_hash({"a": 1}) != checkpoint.config_hash({"a": 2})
 
 

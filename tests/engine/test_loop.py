@@ -71,7 +71,9 @@ def test_fresh_weights_depend_on_the_seed_alone(tiny):
     assert not same(one, build.build(tiny(seed=1), TinyData()).state_dict())
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"optimizer": Optimizer(name="muon", lr=0.01)}, {"accumulate": 2}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.9}, {"optimizer": Optimizer(name="muon", lr=0.01)}, {"accumulate": 2}]
+)
 @pytest.mark.parametrize("stop", [4, 5])
 def test_a_run_stopped_and_resumed_is_the_run_never_stopped(tiny, train, changes, stop):
     whole = train(tiny(**changes), "whole")

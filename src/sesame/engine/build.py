@@ -10,6 +10,7 @@ import torch
 from sesame import config, interop, models, pretext
 from sesame.config import Recipe
 from sesame.data.chance import seed_for
+from sesame.data.text import TextSet
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint, distributed, machine
 from sesame.engine.run import TOKENIZER, Run, is_run
@@ -48,8 +49,8 @@ def vocabulary_of(data: Any) -> Vocabulary | None:
 
 
 def identity_of(data: Any) -> str:
-    """Hash of what the data are; empty for data that are always the same."""
-    return getattr(data, "identity", "")
+    """Hash of prepared text and its tokenizer; empty for data that name themselves in the recipe."""
+    return data.store.hash if isinstance(data, TextSet) else ""
 
 
 def dtype_of(recipe: Recipe) -> torch.dtype:

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
 
-from sesame.engine.optim import place_like
+from sesame.engine.optim import gathered, place_like
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,9 @@ def shard(objective: nn.Module, device: torch.device, world: int) -> None:
 
     Gradients are summed, not averaged: each process already divides by the counts of the whole step.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
     mesh = init_device_mesh(device.type, (world,), mesh_dim_names=("data",))
     for name, module in list(objective.named_modules()):
         if is_block(name):
@@ -77,10 +77,7 @@ def shard(objective: nn.Module, device: torch.device, world: int) -> None:
 
 def whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every sharded tensor put together, on the host. All processes must call this together."""
-    return {
-        name: (value.full_tensor() if isinstance(value, DTensor) else value).detach().cpu()
-        for name, value in tensors.items()
-    }
+    return {name: gathered(value).detach().cpu() for name, value in tensors.items()}
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 from torch.utils.flop_counter import FlopCounterMode
 
 from sesame.config import Recipe
@@ -245,7 +244,7 @@ def take_step(training: Training, batch: Ready, counts: dict[str, float]) -> Non
     recipe, objective, step = training.recipe, training.objective, training.step
     for number, part in enumerate(batch.parts):
         torch.manual_seed(seed_for("dropout", recipe.seed, step, number, training.team.rank))
-        if isinstance(objective, FSDPModule):  # gradients travel once a step, with the last micro-batch
+        if training.team.world > 1:  # gradients travel once a step, with the last micro-batch
             objective.set_requires_gradient_sync(number == len(batch.parts) - 1)
         counter = nullcontext() if training.flops else FlopCounterMode(display=False)
         with counter:

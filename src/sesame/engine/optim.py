@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from sesame.config import Optimizer as OptimizerConfig
 
@@ -75,14 +74,12 @@ class Muon(torch.optim.Optimizer):
 
 def _spread(update: Tensor, parts: int) -> Tensor:
     """The orthogonalised update. A sharded one is gathered, because singular vectors need the whole matrix."""
-    whole = update.full_tensor() if isinstance(update, DTensor) else update
+    whole = gathered(update)
     if whole.dtype == torch.bfloat16:
         whole = whole.float()
     # sqrt(rows/columns) keeps the size of the output's change the same for every shape.
     result = torch.cat([orthogonalise(m) * max(1.0, m.shape[0] / m.shape[1]) ** 0.5 for m in whole.chunk(parts)])
-    if isinstance(update, DTensor):
-        return distribute_tensor(result.to(update.dtype), update.device_mesh, update.placements, src_data_rank=None)
-    return result.to(update.dtype)
+    return place_like(result.to(update.dtype), update)
 
 
 def _stacked(name: str) -> int:
@@ -133,8 +130,7 @@ class Optimizer:
         """Scale the gradients down to the norm `clip`; returns the norm before, still on the device."""
         gradients = [p.grad for p in self.named.values() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
+        norm = gathered(norm)
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.named.values(), self.config.clip, norm)
         return norm
@@ -157,12 +153,20 @@ class Optimizer:
             self.parts[kind].state[parameter][key] = place_like(value, parameter) if value.ndim else value.clone()
 
 
+# The classes of sharded tensors are imported only where there are any: they take longer to import than torch itself.
+def gathered(value: Tensor) -> Tensor:
+    """The whole tensor, of one that may be sharded. All processes must call this together."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
 def place_like(value: Tensor, like: Tensor) -> Tensor:
-    """`value` (whole, on the host) with the device and the sharding of `like`."""
+    """`value` (whole, the same on all processes) with the device and the sharding of `like`; a copy."""
     value = value.to(like.device)
-    if isinstance(like, DTensor):
-        return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
-    return value.clone()
+    if not hasattr(like, "full_tensor"):
+        return value.clone()
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
 
 
 class Average:

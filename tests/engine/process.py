@@ -1,0 +1,26 @@
+"""Real `sesame` processes for the tests: forked from a server that has imported everything once, so they start at once."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    ["torch", "torch._dynamo", "sesame.cli.main", "sesame.cli.pretrain", "sesame.engine.start"]
+)
+
+
+def sesame(*words: object, log: Path | None = None) -> multiprocessing.Process:
+    """Start `sesame WORD…`; what it says goes to `log`."""
+    process = _context.Process(target=_main, args=([str(word) for word in words], log))
+    process.start()
+    return process
+
+
+def _main(words: list[str], log: Path | None) -> None:
+    from sesame.cli.main import main
+
+    to = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(to, 1)
+    os.dup2(to, 2)
+    raise SystemExit(main(words))
