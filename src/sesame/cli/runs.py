@@ -69,7 +69,7 @@ def describe(run: Any) -> dict[str, Any]:
     }
 
 
-def _size(count: float) -> str:
+def _size(count: int | float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -108,11 +108,11 @@ class Vocabulary:
         tokenizer = self.tokenizer if special else self.plain
         return [e.ids for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray, skip_special: bool = False) -> str:
         """Text that reads like what the ids came from."""
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
 
-    def tokens(self, ids: Iterable[int]) -> list[str]:
+    def tokens(self, ids: Iterable[int] | np.ndarray) -> list[str]:
         """The name of each id, `<none>` for a gap."""
         return [self.tokenizer.id_to_token(int(i)) or "<none>" for i in ids]
 
@@ -223,8 +223,8 @@ def _download(name: str) -> Path:
 def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int, lowercase: bool = True) -> Vocabulary:
     """Train a vocabulary of `size` entries, special tokens included, on what `texts()` yields (it is read twice).
 
-    The same texts give the same vocabulary, byte for byte. A corpus that cannot fill `size` raises UserError; `bytes` has
-    a size of its own, and `chars` at most `size`.
+    The same texts give the same vocabulary, byte for byte. A corpus that cannot fill `size` raises UserError;
+    `bytes` has a size of its own, and `chars` at most `size`.
     """
     if kind not in get_args(Kind):
         raise UserError(f"{kind}: no such kind of tokenizer.{nearest(kind, get_args(Kind))}")
@@ -244,8 +244,8 @@ def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int, lowercase: 
 def _train_wordpiece(texts: Callable[[], Iterable[str]], size: int, lowercase: bool) -> Vocabulary:
     """WordPiece as the tokenizers library trains it, made deterministic.
 
-    Its trainer numbers the continued characters (##a) in the order of a hash map and breaks ties by number, so it is given
-    them, sorted, as if they were special tokens, and the vocabulary is put into a tokenizer where they are not.
+    Its trainer numbers the continued characters (##a) in the order of a hash map and breaks ties by number, so it is
+    given them, sorted, as if they were special tokens, and the vocabulary is put into a tokenizer where they are not.
     """
     blank = wordpiece(_numbered(BERT_SPECIAL.values()), lowercase)
     letters: Counter[str] = Counter()
