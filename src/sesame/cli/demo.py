@@ -47,12 +47,16 @@ def demo_command(argv: list[str]) -> int:
         raise UserError(f"--seconds {options.seconds:g}: pretraining takes time. Give a number above 0.")
     from sesame.cli.data import prepare_command
     from sesame.cli.pretrain import pretrain_command
+    from sesame.engine.run import Run, is_run
 
     data, run = options.out / "data", options.out / "run"
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         if not (data / "store.json").exists():
-            _run(prepare_command, "data prepare", "pydocs", "--out", data)
-        if (run / "config.json").exists():
+            _run(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)
+        state = Run.open(run).state() if is_run(run) else None
+        if state and state.state == "finished":
+            log.info("%s is finished, and used as it is", run)
+        elif is_run(run):
             _run(pretrain_command, "pretrain", "--resume", run)
         else:
             minutes = f"{options.seconds / 60:.4g}"

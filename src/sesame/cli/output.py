@@ -10,18 +10,20 @@ from sesame.errors import UserError
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
-    """A rich table. A column whose cells are all numbers (or None) is right-aligned; None is shown as a dash."""
+    """A rich table under its title. A column of nothing but numbers (or None, shown as a dash) is right-aligned."""
+    from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     rows = [tuple(row) for row in rows]
-    made = Table(title=Text(title), title_justify="left", title_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for i, name in enumerate(columns):
         numeric = bool(rows) and all(row[i] is None or isinstance(row[i], int | float) for row in rows)
         made.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(_cell(value)) for value in row))  # Text, because "[MASK]" is markup to rich otherwise
-    return made
+    return Group(Text(title, "bold"), made)
 
 
 def emit(command: str, result: Mapping[str, Any], *shown: Any, as_json: bool, path: Path | str | None) -> None:
