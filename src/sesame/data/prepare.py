@@ -188,7 +188,7 @@ def _encode(
     tell: Progress,
 ) -> StoreInfo:
     encoder, skips = Encoder(vocabulary), Skips()
-    unknown_id = vocabulary.tokenizer.token_to_id(vocabulary.special["unk"]) if "unk" in vocabulary.special else -1
+    unknown_id = vocabulary.ids.get("unk", -1)
     per_source = np.zeros((len(names), 3), np.int64)  # documents, tokens, characters
     histogram = np.zeros(64, np.int64)
     size = sentences = unknown = 0

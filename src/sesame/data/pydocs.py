@@ -57,9 +57,14 @@ def _package_root(package: str) -> Path:
 def _modules(root: Path, prefix: str) -> Iterator[tuple[str, str]]:
     files = ((path.relative_to(root), path) for path in root.rglob("*.py"))
     for relative, path in sorted((r.as_posix(), p) for r, p in files if not _LEFT_OUT.intersection(r.parts)):
-        text = "\n\n".join(_docstrings(path))
+        text = "\n".join(_docstrings(path))
         if text:
-            yield ".".join(filter(None, [prefix, relative.removesuffix(".py").replace("/", ".")])), text
+            yield (
+                ".".join(
+                    filter(None, [prefix, relative.removesuffix(".py").removesuffix("/__init__").replace("/", ".")])
+                ),
+                text,
+            )
 
 
 def _docstrings(path: Path) -> Iterator[str]:
@@ -75,7 +80,7 @@ def _docstrings(path: Path) -> Iterator[str]:
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = _without_blank_lines(ast.get_docstring(node, clean=True) or "")
+            text = _lines_of_text(ast.get_docstring(node, clean=True) or "")
             if len(text) >= _SHORTEST and text not in seen:
                 seen.add(text)
                 yield text
@@ -88,14 +93,14 @@ def _topics() -> Iterator[tuple[str, str]]:
     path = Path(sysconfig.get_path("stdlib"), "pydoc_data", "topics.py")
     if not path.exists():  # some distributions leave it out
         return
-    table = next(n.value for n in ast.parse(path.read_bytes()).body if isinstance(n, ast.Assign | ast.AnnAssign))
-    for name, text in sorted(ast.literal_eval(table).items()):
-        yield f"topics.{name}", _without_blank_lines(cleandoc(text))
+    assigned = (n.value for n in ast.parse(path.read_bytes()).body if isinstance(n, ast.Assign | ast.AnnAssign))
+    for name, text in sorted(ast.literal_eval(next(filter(None, assigned))).items()):
+        yield f"topics.{name}", _lines_of_text(cleandoc(text))
 
 
-def _without_blank_lines(text: str) -> str:
-    """A blank line would read as a new document, should the text be written to a file."""
-    return "\n".join(line for line in text.splitlines() if line.strip())
+def _lines_of_text(text: str) -> str:
+    """Only lines with letters or digits: no rulers, and nothing that would read as a new document in a file."""
+    return "\n".join(line for line in text.splitlines() if any(map(str.isalnum, line)))
 
 
 def version() -> str:

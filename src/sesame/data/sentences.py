@@ -18,70 +18,11 @@ _BOUNDARY = re.compile(
 )
 _FIRST = re.compile(rf"\s*{_OPENERS}(.)", re.DOTALL)
 _LAST_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
-_ABBREVIATIONS = frozenset(
-    [
-        "al",
-        "approx",
-        "art",
-        "capt",
-        "cf",
-        "ch",
-        "co",
-        "col",
-        "corp",
-        "dept",
-        "dr",
-        "ed",
-        "eds",
-        "eq",
-        "esq",
-        "etc",
-        "fig",
-        "figs",
-        "gen",
-        "gov",
-        "hon",
-        "inc",
-        "jr",
-        "lt",
-        "ltd",
-        "maj",
-        "mr",
-        "mrs",
-        "ms",
-        "mt",
-        "no",
-        "nos",
-        "op",
-        "pp",
-        "prof",
-        "rep",
-        "rev",
-        "sec",
-        "sen",
-        "sgt",
-        "sr",
-        "st",
-        "v",
-        "vol",
-        "vols",
-        "vs",
-        "e.g",
-        "i.e",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-    ]
-)
+_SHORT_FORMS = """
+al approx art capt cf ch co col corp dept dr ed eds eq esq etc fig figs gen gov hon inc jr lt ltd maj mr mrs ms mt no
+nos op pp prof rep rev sec sen sgt sr st v vol vols vs e.g i.e jan feb mar apr jun jul aug sep sept oct nov dec
+"""
+_ABBREVIATIONS = frozenset(_SHORT_FORMS.split())
 
 
 def starts(text: str) -> list[int]:
@@ -97,7 +38,11 @@ def starts(text: str) -> list[int]:
         after = match.start() if match.group("line") else match.end()
         first = _FIRST.match(text, after)
         goes_on = first is not None and first.group(1).islower()
-        if not goes_on and not (match.group("latin") == "." and _abbreviated(text, match.start())):
+        if (
+            after > found[-1]
+            and not goes_on
+            and not (match.group("latin") == "." and _abbreviated(text, match.start()))
+        ):
             found.append(after)
     return found
 

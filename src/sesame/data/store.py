@@ -262,8 +262,8 @@ class StoreWriter:
         )
         text = msgspec.json.format(msgspec.json.encode(info), indent=2)
         (self.folder / "store.json").write_bytes(text + b"\n")
-        for file in _all_files(self.folder):
-            with open(file, "rb") as opened:
+        for path in _all_files(self.folder):
+            with open(path, "rb") as opened:
                 os.fsync(opened.fileno())
         self.folder.rename(self.path)
         return info

@@ -54,6 +54,7 @@ class Vocabulary:
             if role not in named and found is not None:
                 named[role] = found
         self.special = named
+        self.ids = {role: id for role, token in named.items() if (id := tokenizer.token_to_id(token)) is not None}
 
     # ------------------------------------------------------------------------------------- ids
     @cached_property
@@ -63,8 +64,8 @@ class Vocabulary:
 
     def _id(self, role: str) -> int:
         for name in (role, _STAND_IN.get(role, role)):
-            if name in self.special:
-                return int(self.tokenizer.token_to_id(self.special[name]))
+            if name in self.ids:
+                return self.ids[name]
         raise UserError(
             f"This vocabulary has no {role} token (it has {', '.join(self.special.values()) or 'no special token'}). "
             f"Give one that has, or train one with `sesame data prepare`."
