@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sesame.data.prepare import prepare as prepare
     from sesame.engine.build import Model as Model
     from sesame.engine.build import load as load
+    from sesame.engine.exchange import export_model as export_model
+    from sesame.engine.exchange import import_model as import_model
     from sesame.errors import UserError as UserError
     from sesame.tasks.embed import embed as embed
     from sesame.tasks.embed import embed_tokens as embed_tokens
@@ -28,6 +30,8 @@ _WHERE = {
     "pretrain": "sesame.api",
     "resume": "sesame.api",
     "load": "sesame.engine.build",
+    "import_model": "sesame.engine.exchange",
+    "export_model": "sesame.engine.exchange",
     "fill": "sesame.tasks.fill",
     "embed": "sesame.tasks.embed",
     "embed_tokens": "sesame.tasks.embed",
