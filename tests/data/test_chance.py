@@ -27,14 +27,12 @@ def test_permute_answers_the_same_one_by_one_and_differs_by_key() -> None:
 
 
 def test_permute_sends_every_index_everywhere() -> None:
-    n, turns = 100, 1500
+    n, turns = 64, 300
     counts = np.zeros((n, n))
     for epoch in range(turns):
         counts[np.arange(n), chance.permute(np.arange(n), n, "order", 0, epoch)] += 1
     expected = turns / n
-    assert (
-        (counts - expected) ** 2 / expected
-    ).sum() < 10_500  # chi-squared, 9,801 degrees of freedom: five deviations
+    assert ((counts - expected) ** 2 / expected).sum() < 4415  # chi-squared, 3,969 degrees of freedom: five deviations
 
 
 def test_uniform_is_uniform_and_uncorrelated_along_every_word_of_the_key() -> None:

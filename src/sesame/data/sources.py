@@ -24,7 +24,9 @@ LONGEST = 8 << 20
 """Bytes after which a document is cut at the end of a line."""
 _BLOCK = 1 << 20
 _LINE = re.compile(rb"\n")
-_BLANK = re.compile(rb"\n(?:[ \t\r\f\v]*\n)+")
+_BLANK = re.compile(
+    rb"\n(?:[ \t\r\f\v]*\n)+(?=[ \t\r\f\v]*\S)"
+)  # to the next text, so that none is cut short by a block
 _ENDINGS = (".txt", ".jsonl", ".parquet", ".gz", ".zst")
 
 
@@ -216,8 +218,6 @@ def _cut(blocks: Iterator[bytes], at: re.Pattern[bytes] | None) -> Iterator[tupl
         held += block
         end = 0
         for gap in at.finditer(held) if at else ():
-            if gap.end() == len(held) and at is _BLANK:
-                break  # the blank lines may go on in the next block
             yield line, held[end : gap.end()]
             line += held.count(b"\n", end, gap.end())
             end = gap.end()
