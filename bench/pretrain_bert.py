@@ -12,9 +12,12 @@ of its own.
 """
 
 import argparse
+import ast
+import contextlib
 import json
 import os
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -142,8 +145,9 @@ def peer_step(model: Any, optimizer: Any, batch: Any) -> None:
 def peer_batches(o: Options) -> Iterator[Any]:
     """Epoch after epoch: documents one a row, or their concatenation in rows of 128, through the library's collator."""
     import torch
-    from sesame.data.store import TokenStore
     from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
+
+    from sesame.data.store import TokenStore
 
     store = TokenStore.open(o.store)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(o.store / "tokenizer")
@@ -236,9 +240,46 @@ def to_loss(o: Options, minutes: float) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------- data
+def docstrings(path: Path) -> None:
+    """Ragged documents that every machine has: the docstrings of the standard library, one a document."""
+    with path.open("w", encoding="utf-8") as out:
+        for file in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
+            if {"test", "tests", "idle_test", "site-packages"}.isdisjoint(file.parts):
+                with contextlib.suppress(SyntaxError, ValueError):
+                    for node in ast.walk(ast.parse(file.read_bytes())):
+                        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                            lines = (ast.get_docstring(node) or "").splitlines()
+                            out.write("\n".join(line for line in lines if line.strip()) + "\n\n")
+
+
 def prepare_stores(folder: Path, source: str) -> None:
     """`dense`: the documents whole; `padded`: each cut to the 126 tokens that fit a row beside [CLS] and [SEP]."""
-    raise SystemExit("not yet")
+    from sesame import prepare
+    from sesame.data.store import StoreWriter, TokenStore
+
+    if not source:
+        docstrings(folder / "docstrings.txt")
+    prepare([source or str(folder / "docstrings.txt")], folder / "dense", vocab=8192)
+    store = TokenStore.open(folder / "dense")
+    with StoreWriter(folder / "padded", store.vocabulary) as writer:
+        for number in range(len(store)):
+            begin, end = int(store.offsets[number]), int(store.offsets[number + 1])
+            end = min(end, begin + LENGTH - 2)
+            writer.append(
+                store.ids[begin:end],
+                store.flags[begin:end],
+                np.array([end - begin]),
+                store.keys[number : number + 1],
+                store.source[number : number + 1],
+            )
+        info = {name: getattr(store.info, name) for name in ("made_from", "lengths", "sources", "skipped")}
+        writer.finish(0.01, characters=0, bytes=0, sentences=0, unknown=0, **info)
+    sizes = np.minimum(store.lengths, LENGTH - 2)
+    print(
+        f"{len(store):,} documents, {store.lengths.mean():.0f} tokens on average; cut at {LENGTH - 2} tokens they have "
+        f"{sizes.mean():.0f} (quartiles {', '.join(f'{q:.0f}' for q in np.quantile(sizes, (0.25, 0.5, 0.75)))})",
+        file=sys.stderr,
+    )
 
 
 def main() -> None:
@@ -249,7 +290,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--text", default="pydocs", help="any source of `sesame data prepare`")
+    parser.add_argument("--text", default="", help="any source of `sesame data prepare`; else Python's docstrings")
     parser.add_argument("--to-loss", action="store_true")
     parser.add_argument("--minutes", type=float, default=10.0, help="with --to-loss: how long the peer trains")
     parser.add_argument("--json", action="store_true")
