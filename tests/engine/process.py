@@ -1,4 +1,4 @@
-"""Real `sesame` processes for the tests: forked from a server that has imported everything once, so they start at once."""
+"""Real `sesame` processes for the tests, forked from a server that has imported everything once."""
 
 import multiprocessing
 import os
@@ -10,14 +10,15 @@ _context.set_forkserver_preload(
 )
 
 
-def sesame(*words: object, log: Path | None = None) -> multiprocessing.Process:
+def sesame(*words: object, log: Path | None = None, env: dict[str, str] | None = None) -> multiprocessing.Process:
     """Start `sesame WORD…`; what it says goes to `log`."""
-    process = _context.Process(target=_main, args=([str(word) for word in words], log))
+    process = _context.Process(target=_main, args=([str(word) for word in words], log, env or {}))
     process.start()
     return process
 
 
-def _main(words: list[str], log: Path | None) -> None:
+def _main(words: list[str], log: Path | None, env: dict[str, str]) -> None:
+    os.environ.update(env)
     from sesame.cli.main import main
 
     to = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -65,6 +65,7 @@ def product_dtype_of(recipe: Recipe) -> torch.dtype:
 
 def freeze(recipe: Recipe, data: Any) -> Recipe:
     """The recipe with every choice made that is left to the data or the machine, except the number of steps."""
+    check_positions(recipe)
     device = machine.device_of(recipe).type
     if recipe.device == "cuda" and device != "cuda":
         raise UserError("--device cuda: torch finds no CUDA device here. Choose --device cpu or auto.")
@@ -95,9 +96,28 @@ def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.
     return backbone
 
 
+def _stacks(backbone: config.Backbone) -> tuple[config.Backbone, ...]:
+    return (backbone.encoder, backbone.decoder) if isinstance(backbone, config.EncoderDecoder) else (backbone,)
+
+
+def check_positions(recipe: Recipe) -> None:
+    """Raise UserError where rows are longer than the table of learned positions."""
+    data = recipe.data
+    if isinstance(data, config.ImageData):
+        return
+    phases = data.phases if isinstance(data, config.TextData) else ()
+    length = max((phase.length for phase in phases), default=data.length)
+    for stack in _stacks(recipe.backbone):
+        if isinstance(stack, config.Transformer) and stack.position == "learned" and stack.positions < length:
+            raise UserError(
+                f"rows of {length} were asked for (--data.length), and the model has {stack.positions} positions. "
+                f"Choose a length of at most {stack.positions}, or more positions (--backbone.positions {length})."
+            )
+
+
 def check_vocabulary(backbone: config.Backbone, vocabulary: Vocabulary | None) -> None:
     """Raise UserError where the text has tokens that the embedding has no row for."""
-    for stack in (backbone.encoder, backbone.decoder) if isinstance(backbone, config.EncoderDecoder) else (backbone,):
+    for stack in _stacks(backbone):
         if isinstance(stack, config.Transformer) and vocabulary is not None and stack.vocab < vocabulary.size:
             raise UserError(
                 f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "

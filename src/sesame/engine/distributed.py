@@ -75,6 +75,15 @@ def shard(objective: nn.Module, device: torch.device, world: int) -> None:
             module.set_force_sum_reduction_for_comms(True)
 
 
+def reshard(objective: nn.Module) -> None:
+    """Forget the gathered weights that a forward pass without a backward pass leaves in the root: they go stale when
+    the sharded ones are changed.
+    """
+    for module in objective.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
 def whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every sharded tensor put together, on the host. All processes must call this together."""
     return {name: gathered(value).detach().cpu() for name, value in tensors.items()}

@@ -71,6 +71,7 @@ class Training:
                 stack.enter_context(self.average.applied())
             self.objective.eval()
             stack.callback(self.objective.train)
+            stack.callback(distributed.reshard, self.objective)
             yield self.objective
 
     def autocast(self) -> torch.autocast:
@@ -107,6 +108,7 @@ class Training:
         only_training = self.optimizer.state()
         if self.average:
             only_training |= {f"live.{name}": parameter for name, parameter in self.objective.named_parameters()}
+        only_training = distributed.whole(only_training)
         with self.as_model() as objective:
             model = distributed.whole(objective.state_dict())
             if self.average:  # the averages leave the module again when this block ends
@@ -121,7 +123,7 @@ class Training:
             window_size=self.window.size,
             window_steps=self.window.steps,
         )
-        return manifest, model, distributed.whole(only_training)
+        return manifest, model, only_training
 
     def restore(self, found: Checkpoint) -> None:
         """Go back to where `found` was saved."""

@@ -44,7 +44,7 @@ def _positions(recipe: Recipe) -> float:
     phases = getattr(recipe.data, "phases", ())
     if phases:
         return sum(phase.share * phase.rows * phase.length for phase in phases)
-    return recipe.data.rows * getattr(recipe.data, "length", 1)
+    return float(recipe.data.rows * getattr(recipe.data, "length", 1))
 
 
 def _steps_in(recipe: Recipe, data: Any, out: Path) -> int:
@@ -63,7 +63,8 @@ def _steps_in(recipe: Recipe, data: Any, out: Path) -> int:
         for phase in phases[:-1]:
             starts.append(starts[-1] + phase.share)
         shares = [phase.share for phase in phases] or [1.0]
-        a_step = sum(share * _seconds_a_step(training, start) for share, start in zip(shares, starts, strict=True))
+        least = min(3.0, 6 * recipe.max_minutes / len(shares))  # a tenth of the time, at most
+        a_step = sum(s * _seconds_a_step(training, start, least) for s, start in zip(shares, starts, strict=True))
         then = time.monotonic()
         evaluate(training)
         an_evaluation = time.monotonic() - then
@@ -100,8 +101,8 @@ def _fit(recipe: Recipe, left: float, a_step: float, an_evaluation: float, a_sav
     return max(1, int(left / a_step))
 
 
-def _seconds_a_step(training: Training, start: float, least: float = 3.0) -> float:
-    """Mean time of a step from the share `start` of the run on, over `least` seconds and five steps."""
+def _seconds_a_step(training: Training, start: float, least: float) -> float:
+    """Mean time of a step from the share `start` of the run on, over at least `least` seconds and five steps."""
     training.step = round(start * _NOMINAL)
     steps, began = 0, 0.0
     for batch in batches(training, _NOMINAL):

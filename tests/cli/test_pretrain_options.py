@@ -1,0 +1,82 @@
+"""`sesame pretrain`: what the command line makes of a recipe, and what it says to mistakes; `sesame runs`."""
+
+import json
+
+import pytest
+
+from sesame import recipes
+from sesame.cli.main import main
+from sesame.cli.pretrain import option_names, read_options
+from sesame.errors import UserError
+
+
+def test_any_field_of_the_recipe_is_an_option():
+    words = ["--optimizer.lr", "0.5", "--backbone.layers", "3", "--data.rows", "4", "--data", "a", "b", "--seed", "7", "--deterministic", "--out", "x"]
+    where, recipe = read_options("bert-tiny", words)
+    assert (recipe.optimizer.lr, recipe.backbone.layers, recipe.data.rows, recipe.seed) == (0.5, 3, 4, 7)
+    assert recipe.deterministic
+    assert where.data == ("a", "b")
+    assert str(where.out) == "x"
+    assert recipe.backbone.width == recipes.find("bert-tiny").backbone.width
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_is_read(name):
+    assert read_options(name, [])[1] == recipes.find(name)
+
+
+@pytest.mark.parametrize(("words", "minutes"), [(["--steps", "5"], 0), (["--max-tokens=5"], 0), (["--seed", "5"], 30)])
+def test_steps_and_tokens_outweigh_the_minutes_of_the_recipe(words, minutes):
+    assert read_options("bert-tiny", words)[1].max_minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--stpes", "3"], "no option --stpes. Did you mean --steps"),
+        (["--optimizer.rl", "3"], "no option --optimizer.rl. Did you mean --optimizer.lr"),
+        (["--steps", "-3"], "--steps -3: expected `int` >= 0"),
+        (["--optimizer.lr", "0"], "--optimizer.lr 0.0: expected `float` > 0.0"),
+        (["--pretext.rate", "1.5"], "--pretext.rate 1.5: expected `float` <= 1.0"),
+        (["--data.sample-exponent", "-1"], "--data.sample-exponent -1.0: expected"),
+        (["stray"], "'stray' belongs to no option"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_was_expected(words, says):
+    with pytest.raises(UserError) as error:
+        read_options("bert-tiny", words)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "which recipe"),
+        (["--steps", "3"], "which recipe"),
+        (["bert-tniy"], "Did you mean bert-tiny"),
+        (["bert-tiny", "--data", "pydocs"], "Name the run folder"),
+        (["bert-tiny", "--out", "run"], "what to train on?"),
+        (["--resume", "nowhere"], "no run folder"),
+    ],
+)
+def test_what_is_missing_is_asked_for_with_exit_status_2(words, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["pretrain", *words]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_that_is_suggested_exists():
+    for option in option_names(recipes.find("bert-tiny")):
+        if option not in ("--data.phases",):  # a schedule belongs into a recipe
+            with pytest.raises((SystemExit, UserError)) as error:
+                read_options("bert-tiny", [option, "--no-such-option"])
+            assert f"no option {option}." not in str(error.value)
+
+
+def test_a_folder_without_runs_has_none(tmp_path, capsys):
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == []
+    assert main(["runs", str(tmp_path / "nowhere")]) == 2
