@@ -90,7 +90,7 @@ def test_a_folder_that_is_no_run_and_a_damaged_one_are_refused(made, tmp_path):
     with pytest.raises(UserError, match=r"config.json is damaged.*recipe.steps"):
         Run.open(made.path)
     (made.path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="config.json is damaged"):
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
         Run.open(made.path)
 
 
