@@ -3,10 +3,10 @@
     python bench/prepare.py                          10 MB of text, alternating, three rounds; then memory at 300 MB
     python bench/prepare.py --text en_wiki.txt --cases speed --json
 
-Both sides start from one plain file and a given WordPiece vocabulary and end with ids on disk. The peer splits documents
-with the text loader, maps `tokenizer(batch)` with `num_proc` = all cores into an Arrow file, and reads nothing back; its
-ids carry neither word starts nor sentence starts. `memory` compares our own peak at 300 MB ("ours") with that at 10 MB ("theirs"):
-a memory_ratio of 1 is flat. Without --text the text is pydocs, repeated with changed words.
+Both sides start from one plain file and a given WordPiece vocabulary and end with ids on disk. The peer splits
+documents with the text loader and maps `tokenizer(batch)` with `num_proc` = all cores into an Arrow file; its ids carry
+neither word starts nor sentence starts. `memory` compares our own peak at 300 MB ("ours") with that at 10 MB
+("theirs"): a memory_ratio of 1 is flat. Without --text the text is pydocs, repeated with changed words.
 """
 
 import argparse

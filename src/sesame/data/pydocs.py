@@ -59,12 +59,8 @@ def _modules(root: Path, prefix: str) -> Iterator[tuple[str, str]]:
     for relative, path in sorted((r.as_posix(), p) for r, p in files if not _LEFT_OUT.intersection(r.parts)):
         text = "\n".join(_docstrings(path))
         if text:
-            yield (
-                ".".join(
-                    filter(None, [prefix, relative.removesuffix(".py").removesuffix("/__init__").replace("/", ".")])
-                ),
-                text,
-            )
+            name = f"{prefix}/{relative}".removesuffix(".py").removesuffix("/__init__").strip("/")
+            yield name.replace("/", "."), text
 
 
 def _docstrings(path: Path) -> Iterator[str]:

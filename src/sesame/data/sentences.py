@@ -38,11 +38,8 @@ def starts(text: str) -> list[int]:
         after = match.start() if match.group("line") else match.end()
         first = _FIRST.match(text, after)
         goes_on = first is not None and first.group(1).islower()
-        if (
-            after > found[-1]
-            and not goes_on
-            and not (match.group("latin") == "." and _abbreviated(text, match.start()))
-        ):
+        short_form = match.group("latin") == "." and _abbreviated(text, match.start())
+        if after > found[-1] and not goes_on and not short_form:
             found.append(after)
     return found
 
