@@ -92,10 +92,10 @@ def test_text_without_tokens_is_counted_and_no_text_at_all_is_an_error(folder: P
     vocabulary = tmp_path / "vocabulary"
     prepare([folder], tmp_path / "first", vocab=70)
     Vocabulary.open(tmp_path / "first").save(vocabulary)
-    (folder / "c.txt").write_text("\u200b\u200b\n\nEnd.")
+    (folder / "c.txt").write_text("\u200b\u200b\n\n中 end.")
     info = prepare([folder], tmp_path / "out", tokenizer=vocabulary)
     assert info.skipped["no token"].count == 1 and info.documents == 121
-    assert info.vocabulary_hash == Vocabulary.open(vocabulary).hash and 0 < info.unknown_rate < 1
+    assert info.vocabulary_hash == Vocabulary.open(vocabulary).hash and info.unknown == 1
     (tmp_path / "c.txt").write_text("\u200b")
     with pytest.raises(UserError, match="no text was found"):
         prepare([tmp_path / "c.txt"], tmp_path / "none", tokenizer=vocabulary)

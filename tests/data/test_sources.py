@@ -53,7 +53,16 @@ def test_every_kind_of_file_holds_the_same_documents(tmp_path: Path) -> None:
     assert read(tmp_path, skips=skips) == WANTED * 8
     assert skips.report()["not a kind of text file"].count == 1
     assert read(tmp_path / "*.jsonl*") == WANTED * 3
-    assert [d.source for d in documents([str(tmp_path / "a.txt"), "pydocs"], SourceOptions(), Skips())][2:4] == [0, 1]
+    assert [
+        d.source for d in documents([str(tmp_path / n) for n in ("a.txt", "d.jsonl")], SourceOptions(), Skips())
+    ] == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_file_is_a_document_where_asked(tmp_path: Path) -> None:
