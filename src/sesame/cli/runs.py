@@ -32,7 +32,7 @@ def runs_command(argv: list[str]) -> int:
 
     found = [describe(run) for run in found_in(options.folder)]
     rows = [
-        (r["run"], r["recipe"], r["state"], f"{r['step']:,} of {r['steps']:,}", r["loss"], r["held_out_loss"],
+        (Path(r["run"]).resolve().name, r["recipe"], r["state"], f"{r['step']:,} of {r['steps']:,}", r["loss"], r["held_out_loss"],
          r["tokens_per_second"], _size(r["bytes"]))
         for r in found
     ]  # fmt: skip

@@ -6,6 +6,7 @@ Numbers on the host (counts, the clock, a wish to stop) travel over gloo, so tha
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -75,13 +76,19 @@ def shard(objective: nn.Module, device: torch.device, world: int) -> None:
             module.set_force_sum_reduction_for_comms(True)
 
 
+def sync_gradients(objective: Any, now: bool) -> None:
+    """Whether the next backward pass of a sharded objective sums gradients over the processes."""
+    objective.set_requires_gradient_sync(now)
+
+
 def reshard(objective: nn.Module) -> None:
     """Forget the gathered weights that a forward pass without a backward pass leaves in the root: they go stale when
     the sharded ones are changed.
     """
     for module in objective.modules():
-        if hasattr(module, "reshard"):
-            module.reshard()
+        forget: Any = getattr(module, "reshard", None)  # FSDP2 gives it to the modules that it shards
+        if forget:
+            forget()
 
 
 def whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -247,7 +247,7 @@ def take_step(training: Training, batch: Ready, counts: dict[str, float]) -> Non
     for number, part in enumerate(batch.parts):
         torch.manual_seed(seed_for("dropout", recipe.seed, step, number, training.team.rank))
         if training.team.world > 1:  # gradients travel once a step, with the last micro-batch
-            objective.set_requires_gradient_sync(number == len(batch.parts) - 1)
+            distributed.sync_gradients(objective, number == len(batch.parts) - 1)
         counter = nullcontext() if training.flops else FlopCounterMode(display=False)
         with counter:
             with training.autocast():

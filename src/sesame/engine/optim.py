@@ -7,6 +7,7 @@ what it holds and a model with another order of parameters cannot take it wrongl
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -58,7 +59,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -159,7 +160,7 @@ def gathered(value: Tensor) -> Tensor:
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
-def place_like(value: Tensor, like: Tensor) -> Tensor:
+def place_like(value: Tensor, like: Any) -> Tensor:
     """`value` (whole, the same on all processes) with the device and the sharding of `like`; a copy."""
     value = value.to(like.device)
     if not hasattr(like, "full_tensor"):

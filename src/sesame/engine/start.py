@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from torch import Tensor
 
 from sesame.config import Recipe
 from sesame.data import open_data
+from sesame.data.tokenizer import Vocabulary
 from sesame.engine import build as building
 from sesame.engine import hooks, machine
 from sesame.engine.distributed import Team
@@ -127,21 +128,14 @@ def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Ten
             f"the data were prepared with another tokenizer than {origin} was trained with, so its embeddings would "
             f"mean nothing. Prepare them with: sesame data prepare SOURCE… --tokenizer {origin} --out DIR"
         )
-    theirs, ours = model.objective.backbone.config, recipe.backbone
-    kept = {
-        name: getattr(ours, name)
-        for name in ("dropout", "attention_dropout")
-        if type(ours) is type(theirs) and hasattr(ours, name)
-    }
+    theirs: Any = model.objective.backbone.config
+    ours: Any = recipe.backbone
+    kept = {}
+    if isinstance(ours, type(theirs)):
+        kept = {name: getattr(ours, name) for name in ("dropout", "attention_dropout") if hasattr(ours, name)}
     recipe = msgspec.structs.replace(recipe, backbone=msgspec.structs.replace(theirs, **kept))
     objective = building.build(recipe, data)
-    published = Published(
-        folder=Path(origin),
-        backbone=theirs,
-        pretext=model.objective.pretext.config,
-        state=model.objective.state_dict(),
-        vocabulary=model.vocabulary,
-        left_out=(),
-    )
-    published.load_into(objective)
+    task: Any = model.objective.pretext.config
+    state, words = model.objective.state_dict(), cast(Vocabulary, vocabulary)  # images have none, and none is read
+    Published(Path(origin), theirs, task, state, words, left_out=()).load_into(objective)
     return recipe, objective.state_dict()
