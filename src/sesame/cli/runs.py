@@ -32,8 +32,8 @@ def runs_command(argv: list[str]) -> int:
 
     found = [describe(run) for run in found_in(options.folder)]
     rows = [
-        (Path(r["run"]).resolve().name, r["recipe"], r["state"], f"{r['step']:,} of {r['steps']:,}", r["loss"], r["held_out_loss"],
-         r["tokens_per_second"], _size(r["bytes"]))
+        (Path(r["run"]).resolve().name, r["recipe"], r["state"], f"{r['step']:,} of {r['steps']:,}", r["loss"],
+         r["held_out_loss"], r["tokens_per_second"], _size(r["bytes"]))
         for r in found
     ]  # fmt: skip
     columns = ["run", "recipe", "state", "steps", "loss", "held-out", "tokens/s", "disk"]
