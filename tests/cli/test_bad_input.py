@@ -104,7 +104,11 @@ def test_what_is_left_out_is_counted_and_reported(here, capsys):
         ),
         (["bert-tiny", "--data", "data", "--out", "new", "--steps", "-5"], ["--steps", "-5", ">= 0"]),
         (["bert-tiny", "--data", "data", "--out", "new", "--precision", "half"], ["half", "bf16"]),
-        (["bert-tiny", "--data", "data", "--out", "new", "--data.length", "100000"], ["100000"]),
+        (["bert-tiny", "--data", "data", "--out", "new", "--data.length", "600"], ["600", "512 positions"]),
+        (
+            ["bert-tiny", "--data", "data", "--out", "new", "--data.length", "90000", "--backbone.positions", "90000"],
+            ["fewer than one row of 90000"],
+        ),
         (["bert-tiny", "--data", "nowhere", "--out", "new"], ["nowhere"]),
         (["bert-tiny", "--data", "data", "--out", "run"], ["run", "--resume run"]),
         (["bert-tiny", "--data", "data", "--out", "data"], ["data", "--out"]),
