@@ -22,7 +22,11 @@ from sesame.data.tokenizer import Vocabulary
 WORD, SENTENCE = 1, 2
 """Bits of a token's flag: a word starts here, a sentence starts here."""
 
-_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
+_IDEOGRAPHS = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"
+    "\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
+)
+"""What the tokenizers library takes for a Chinese character, gaps included."""
 _CJK = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0002fa1f"
 _PUNCTUATION = "、。〃〈-】〔-〟！＂＃％-＊，－．／：；？"
 _SPACE = "\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
