@@ -29,11 +29,12 @@ _IDEOGRAPHS = (
 """What the tokenizers library takes for a Chinese character, gaps included."""
 _CJK = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0002fa1f"
 _PUNCTUATION = "、。〃〈-】〔-〟！＂＃％-＊，－．／：；？"
+_ASCII = r"!-/:-@\[-`{-~"  # all that is no letter or digit
 _SPACE = "\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _BERT_PIECES = re.compile(
-    rf"[{_SPACE}]*(?:[{_IDEOGRAPHS}{_PUNCTUATION}]|[^{_SPACE}{_IDEOGRAPHS}{_PUNCTUATION}]+)|[{_SPACE}]+"
+    rf"[{_SPACE}]?(?:[{_IDEOGRAPHS}{_PUNCTUATION}{_ASCII}]|[^{_SPACE}{_IDEOGRAPHS}{_PUNCTUATION}{_ASCII}]+)|[{_SPACE}]+"
 )
-"""White space belongs to what follows; ideographs and full-width punctuation stand alone.
+"""White space belongs to what follows; ideographs and punctuation stand alone.
 BERT removes control characters, so those that Python takes for white space separate nothing."""
 _GPT2_SPACE = rf"{_SPACE}\x0b\x0c\x85"
 _GPT2_PIECES = re.compile(

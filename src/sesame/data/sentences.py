@@ -11,10 +11,12 @@ from itertools import pairwise
 
 _CLOSERS = r"[\"'”’)\]»」』）】》〉]*"
 _OPENERS = r"[\"'“‘(\[«「『（【《〈¿¡]*"
-_BOUNDARY = re.compile(
-    rf"(?P<latin>[.!?…؟।॥]+){_CLOSERS}(?=[^\S\n]+\S)"
-    rf"|[。！？｡]+{_CLOSERS}(?=[^\S\n]*\S)"
-    r"|(?P<line>[^\S\n]*\n\s*)(?=\S)"
+_MARKS, _WIDE_MARKS = "[.!?…؟।॥]", "[。！？｡]"
+_BOUNDARY = re.compile(  # starts with a set of characters, so that the engine runs past all others
+    rf"[.!?…؟।॥。！？｡\n](?:"
+    rf"(?<={_MARKS})(?P<more>{_MARKS}*){_CLOSERS}(?=[^\S\n]+\S)"
+    rf"|(?<={_WIDE_MARKS}){_WIDE_MARKS}*{_CLOSERS}(?=[^\S\n]*\S)"
+    rf"|(?<=\n)\s*(?=\S))"
 )
 _FIRST = re.compile(rf"\s*{_OPENERS}(.)", re.DOTALL)
 _LAST_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
@@ -35,10 +37,15 @@ def starts(text: str) -> list[int]:
         return []
     found = [0]
     for match in _BOUNDARY.finditer(text):
-        after = match.start() if match.group("line") else match.end()
+        at, after = match.span()
+        mark = text[at]
+        if mark == "\n":
+            after = at
+            while after and text[after - 1] in " \t":
+                after -= 1
         first = _FIRST.match(text, after)
         goes_on = first is not None and first.group(1).islower()
-        short_form = match.group("latin") == "." and _abbreviated(text, match.start())
+        short_form = mark == "." and not match["more"] and _abbreviated(text, at)
         if after > found[-1] and not goes_on and not short_form:
             found.append(after)
     return found
