@@ -4,7 +4,7 @@ A block of documents is planned at a time, as spans of the store, so memory does
 of a block is a pure function of (seed, epoch, block); a cursor (epoch, block, row) is all there is to resume.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int, UInt64
 
 from sesame import config
+from sesame.config import TextData
 from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, Step, TextBatch
 from sesame.data.cutting import Pieces, cut_pairs, cut_singles
@@ -41,10 +42,10 @@ class TextSet:
     """An opened token store and how to read it."""
 
     store: TokenStore
-    config: config.TextData
+    config: TextData
 
     @classmethod
-    def open(cls, c: config.TextData) -> "TextSet":
+    def open(cls, c: TextData) -> "TextSet":
         return cls(TokenStore.open(c.store), c)
 
     @property
@@ -163,7 +164,9 @@ class TextStream:
         else:
             pieces = cut_singles(self.store, documents, repeat, length, self.data.short_rate, seed, epoch)
         rows = pack(pieces.sizes, length)
-        order = chance.permute(np.arange(len(rows)), len(rows), "rows", seed, epoch, number) if rows else []
+        order: Iterable[int] = (
+            chance.permute(np.arange(len(rows)), len(rows), "rows", seed, epoch, number) if rows else []
+        )
         return Block(pieces, [rows[i] for i in order], epoch)
 
     # ------------------------------------------------------------------------------------ held out
@@ -184,7 +187,8 @@ class TextStream:
             yield self._batch(taken, length, HELD_OUT_SEED)
 
     def _batch(self, taken: Sequence[tuple], length: int, seed: int | None = None) -> TextBatch:
-        groups, pieces = [], []
+        groups: list[list[int]] = []
+        pieces: list[Pieces] = []
         for block, row, *_ in taken:
             at = sum(len(p) for p in pieces)
             pieces.append(block.pieces.take(block.rows[row]))
