@@ -61,7 +61,7 @@ def seed_for(purpose: str, *words: int) -> int:
 def permute(index: np.ndarray, n: int, purpose: str, *words: int) -> Int[np.ndarray, "*shape"]:
     """Where `index` in [0, n) goes in a keyed permutation of n things, in constant memory.
 
-    A four-round balanced Feistel network over the next even power of two, walked along its cycles until the value
+    An eight-round balanced Feistel network over the next even power of two, walked along its cycles until the value
     falls below n (Black & Rogaway 2002): random access to a shuffle of any size.
     """
     half = max(1, ((max(n - 1, 1)).bit_length() + 1) // 2)
@@ -70,7 +70,7 @@ def permute(index: np.ndarray, n: int, purpose: str, *words: int) -> Int[np.ndar
     todo = np.ones(value.shape, bool)
     while todo.any():
         left, right = value[todo] >> np.uint64(half), value[todo] & low
-        for turn in range(4):
+        for turn in range(8):
             left, right = right, left ^ (bits(purpose, *words, turn, right) & low)
         value[todo] = (left << np.uint64(half)) | right
         todo[todo] = value[todo] >= np.uint64(n)
