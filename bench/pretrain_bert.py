@@ -75,13 +75,22 @@ def recipe_of(o: Options) -> Recipe:
 
 
 # ---------------------------------------------------------------------------------------------- ours
-def ours(o: Options) -> dict[str, float]:
-    """The engine itself: its loader, its step; without its logging, evaluation and saving, which the peer lacks too."""
+def training_of(o: Options) -> Any:
     from sesame.data import open_data
     from sesame.engine import build, loop
+    from sesame.engine.run import Config, Run
 
     data = open_data(recipe_of(o).data)
-    training = loop.set_up(build.freeze(recipe_of(o), data), None, data)
+    recipe = build.freeze(recipe_of(o), data)
+    scratch = Path(tempfile.mkdtemp(dir=o.store.parent))
+    return loop.set_up(recipe, Run(scratch, Config(recipe=recipe, machine={})), data)
+
+
+def ours(o: Options) -> dict[str, float]:
+    """The engine itself: its loader, its step; without its logging, evaluation and saving, which the peer lacks too."""
+    from sesame.engine import loop
+
+    training = training_of(o)
     loop.begin(training, None)
     began, useful = 0.0, 0
     for number, batch in enumerate(loop.batches(training, o.warmup + o.steps)):
@@ -184,12 +193,10 @@ def to_loss(o: Options, minutes: float) -> dict[str, Any]:
     import torch
 
     from sesame import interop
-    from sesame.data import open_data
-    from sesame.engine import build, loop
+    from sesame.engine import loop
 
     torch.set_num_threads(o.threads)
-    data = open_data(recipe_of(o).data)
-    training = loop.set_up(build.freeze(recipe_of(o), data), None, data)
+    training = training_of(o)
     held_out = [training.objective.pretext.split(batch) for batch in training.stream.held_out(256)]
 
     def loss_of(objective: Any) -> float:
@@ -214,7 +221,7 @@ def to_loss(o: Options, minutes: float) -> dict[str, Any]:
         if seconds > 60 * minutes * (len(theirs_curve) + 1) / 10:
             with tempfile.TemporaryDirectory() as folder:
                 model.save_pretrained(folder)
-                data.vocabulary.save(folder)
+                training.data.vocabulary.save(folder)
                 note("theirs", theirs_curve, seconds, step + 1, loss_of(interop.open_model(folder).objective()))
         if seconds > 60 * minutes:
             break

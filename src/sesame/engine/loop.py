@@ -17,6 +17,7 @@ from sesame.data.batch import Cursor, Stream
 from sesame.data.chance import seed_for
 from sesame.engine import build as building
 from sesame.engine import checkpoint, distributed, machine
+from sesame.engine.artifact import artifact_of
 from sesame.engine.checkpoint import Checkpoint, Manifest
 from sesame.engine.distributed import Team
 from sesame.engine.loader import Ready, ahead
@@ -200,7 +201,8 @@ def begin(training: Training, weights: dict[str, Tensor] | None) -> None:
         distributed.fill(objective, weights)
     else:
         whole = building.build(training.recipe, training.data)  # not sharded: `start` may look at any weight
-        whole.pretext.start(whole.backbone, whole.pretext.prepare(training.data))
+        kept = artifact_of(training.run.path / "artifacts", whole.pretext, training.recipe, training.data)
+        whole.pretext.start(whole.backbone, kept)
         distributed.fill(objective, whole.state_dict())
     if training.average:
         training.average = Average(objective, training.recipe.ema)
