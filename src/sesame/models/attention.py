@@ -24,7 +24,9 @@ class Links:
     """Use the kernel's own causal mask (only when `mask` is None)."""
 
 
-def links(rows: Rows, memory: Rows | None = None, at: At | None = None, causal: bool = False, *, dtype: torch.dtype) -> Links:
+def links(
+    rows: Rows, memory: Rows | None = None, at: At | None = None, causal: bool = False, *, dtype: torch.dtype
+) -> Links:
     """The links from `rows` to itself, or to `memory`; only the queries in `at` where it is given.
 
     Positions without an example are linked to each other, so that no softmax is over nothing.

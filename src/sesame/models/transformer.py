@@ -16,6 +16,7 @@ from sesame.data.batch import At, Rows
 from sesame.models.activation import activated_linear
 from sesame.models.attention import Links, attend, links
 from sesame.models.base import Backbone, States
+from sesame.models.dropout import dropout_add
 
 
 class Embedding(nn.Module):
@@ -123,7 +124,7 @@ class Block(nn.Module):
         return self._join(h, self.ffn(self.ffn.norm(h) if self.pre else h), self.ffn.norm)
 
     def _join(self, h: Tensor, added: Tensor, norm: nn.LayerNorm) -> Tensor:
-        h = h + F.dropout(added, self.dropout, self.training)
+        h = dropout_add(h, added, self.dropout, self.training)
         return h if self.pre else norm(h)
 
 
