@@ -200,10 +200,12 @@ def begin(training: Training, weights: dict[str, Tensor] | None) -> None:
     if weights is not None:
         distributed.fill(objective, weights)
     else:
-        whole = building.build(training.recipe, training.data)  # not sharded: `start` may look at any weight
+        # `start` may look at any weight, so where the weights are sharded it is given whole ones.
+        whole = building.build(training.recipe, training.data) if training.team.world > 1 else objective
         kept = artifact_of(training.run.path / "artifacts", whole.pretext, training.recipe, training.data)
         whole.pretext.start(whole.backbone, kept)
-        distributed.fill(objective, whole.state_dict())
+        if whole is not objective:
+            distributed.fill(objective, whole.state_dict())
     if training.average:
         training.average = Average(objective, training.recipe.ema)
 
