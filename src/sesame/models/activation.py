@@ -8,17 +8,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-Backward = Callable[[Tensor, Tensor], Tensor]
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "relu": F.relu,
 }
-_BACKWARD: dict[str, Backward] = {
-    "gelu": torch.ops.aten.gelu_backward.default,
-    "gelu_tanh": lambda grad, x: torch.ops.aten.gelu_backward.default(grad, x, approximate="tanh"),
-    "relu": lambda grad, x: grad * (x > 0),
+_BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # into the first argument
+    "gelu": lambda grad, x: torch.ops.aten.gelu_backward.grad_input(grad, x, grad_input=grad),
+    "gelu_tanh": lambda grad, x: torch.ops.aten.gelu_backward.grad_input(grad, x, approximate="tanh", grad_input=grad),
+    "relu": lambda grad, x: grad.mul_(x > 0),
 }
 
 
@@ -33,8 +31,10 @@ class _ActivatedLinear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         rows, wide = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
-        grad_weight = rows.T @ ACTIVATIONS[ctx.activation](wide).to(grad.dtype)
-        grad_wide = _BACKWARD[ctx.activation]((rows @ weight.to(grad.dtype)).to(x.dtype), wide)
+        activated = ACTIVATIONS[ctx.activation](wide).to(grad.dtype)
+        grad_weight = rows.T @ activated
+        grad_wide = torch.mm(rows, weight.to(grad.dtype), out=activated).to(x.dtype)  # one wide tensor at a time
+        _BACKWARD[ctx.activation](grad_wide, wide)
         return grad_wide.view_as(x), grad_weight.to(weight.dtype), rows.sum(0).to(weight.dtype), None
 
 
