@@ -38,11 +38,12 @@ venv-dev: $(VENV)/.dev
 demo: $(VENV)/.base
 	$(BIN)/sesame demo
 
+# One thread a worker, one worker a core: small tensors gain nothing from threads that wait for each other.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
