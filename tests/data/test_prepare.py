@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sesame.data import prepare as room
+from sesame.data import parallel
 from sesame.data.encode import SENTENCE, WORD
 from sesame.data.prepare import _Sample, prepare
 from sesame.data.sources import Document
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_store_holds_every_document_in_order(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_BATCH", 500)
+    monkeypatch.setattr(parallel, "BATCH", 500)
     info = prepare([folder], tmp_path / "out", tokenizer="bytebpe", vocab=280, held_out=0.1)
     store = TokenStore.open(tmp_path / "out")
     assert store.info == info and len(store) == info.documents == 120

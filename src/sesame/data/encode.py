@@ -8,7 +8,7 @@ library as they are. Both ways give the library's own ids.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -63,6 +63,7 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
         self.pattern, self.piece_is_word = _pieces(vocabulary)
+        self.normalised = _normalised(vocabulary) if self.pattern is _BERT_PIECES else None
         self._forget()
 
     def __call__(self, texts: Sequence[str]) -> Encoded:
@@ -98,32 +99,40 @@ class Encoder:
 
     def _forget(self) -> None:
         self.table = _Table()
-        self.start = self.length = self.characters = self.ids = np.zeros(0, np.int64)
+        self.start = self.length = self.characters = np.zeros(0, np.int64)
+        self.ids = np.zeros(0, np.int32)
         self.words = np.zeros(0, bool)
 
     def _learn(self) -> None:
         """Encode the pieces met for the first time."""
         new, self.table.new = self.table.new, []
-        if not new:
-            return
-        found = self.vocabulary.plain.encode_batch(new, add_special_tokens=False)
-        length = np.array([len(e) for e in found], np.int64)
-        self.start = np.concatenate([self.start, len(self.ids) + _before(length)[:-1]])
+        words = [self.normalised(piece) for piece in new] if self.normalised else [""] * len(new)
+        plain = self.vocabulary.plain
+        alone = [[token.id for token in plain.model.tokenize(word)] for word in words if word]
+        found = plain.encode_batch(
+            [p for p, word in zip(new, words, strict=True) if not word], add_special_tokens=False
+        )
+
+        is_alone = np.array([bool(word) for word in words], bool)
+        length_alone = np.array([len(ids) for ids in alone], np.int64)
+        length_found = np.array([len(encoding) for encoding in found], np.int64)
+        length, start = np.empty((2, len(new)), np.int64)
+        length[is_alone], length[~is_alone] = length_alone, length_found
+        start[is_alone] = _before(length_alone)[:-1]
+        start[~is_alone] = length_alone.sum() + _before(length_found)[:-1]
+        self.start = np.concatenate([self.start, len(self.ids) + start])
         self.length = np.concatenate([self.length, length])
         self.characters = np.concatenate([self.characters, np.array([len(p) for p in new], np.int64)])
-        self.ids = np.concatenate([self.ids, np.fromiter(chain.from_iterable(e.ids for e in found), np.int64)])
-        if self.piece_is_word:
-            words = np.zeros(int(length.sum()), bool)
-            words[_before(length)[:-1][length > 0]] = True
-        else:
-            words = _word_starts(found, length)
-        self.words = np.concatenate([self.words, words])
+        ids = np.fromiter(chain(chain.from_iterable(alone), chain.from_iterable(e.ids for e in found)), np.int32)
+        self.ids = np.concatenate([self.ids, ids])
+        starts = _first(length_found) if self.piece_is_word else _word_starts(found, length_found)
+        self.words = np.concatenate([self.words, _first(length_alone), starts])
 
     # -------------------------------------------------------------------------------------- as a whole
     def _whole(self, texts: Sequence[str], begins: list[np.ndarray]) -> Encoded:
         found = self.vocabulary.plain.encode_batch(list(texts), add_special_tokens=False)
         lengths = np.array([len(e) for e in found], np.int64)
-        ids = np.fromiter(chain.from_iterable(e.ids for e in found), np.int64, int(lengths.sum()))
+        ids = np.fromiter(chain.from_iterable(e.ids for e in found), np.int32, int(lengths.sum()))
         flags = np.zeros(len(ids), np.uint8)
         flags |= _word_starts(found, lengths)
         for at, encoding, begin in zip(_before(lengths), found, begins, strict=False):
@@ -152,8 +161,14 @@ def _word_starts(found: Sequence[Encoding], lengths: Int[np.ndarray, " text"]) -
     """True where the tokenizer's own word (pre-token) changes, and where a text begins."""
     words = np.array([-1 if w is None else w for w in chain.from_iterable(e.word_ids for e in found)], np.int64)
     starts = np.diff(words, prepend=-2) != 0
-    starts[_before(lengths)[:-1][lengths > 0]] = True
-    return starts
+    return starts | _first(lengths)
+
+
+def _first(lengths: Int[np.ndarray, " text"]) -> Bool[np.ndarray, " token"]:
+    """True at the first token of each text."""
+    first = np.zeros(int(lengths.sum()), bool)
+    first[_before(lengths)[:-1][lengths > 0]] = True
+    return first
 
 
 def _before(counts: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n1"]:
@@ -181,6 +196,22 @@ def _pieces(vocabulary: Vocabulary) -> tuple[re.Pattern[str] | None, bool]:
     elif normalizer is None and cutter == _EVERY_CHARACTER and told["model"]["type"] == "WordLevel":
         return _CHARACTER_PIECES, True
     return None, False
+
+
+def _normalised(vocabulary: Vocabulary) -> Callable[[str], str]:
+    """What BERT's normaliser makes of a piece that is one word of ASCII letters and digits; "" for any other piece.
+
+    Such a word goes to the model straight away, which takes a third of the time of the whole tokenizer.
+    """
+    lowercase = json.loads(vocabulary.tokenizer.to_str())["normalizer"]["lowercase"]
+
+    def normalised(piece: str) -> str:
+        word = piece.lstrip(" \n")
+        if not (word.isascii() and word.isalnum()):
+            return ""
+        return word.lower() if lowercase else word
+
+    return normalised
 
 
 _EVERY_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}

@@ -1,30 +1,29 @@
 """Sources to a token store: a sample of the text trains the tokenizer, then every document is encoded.
 
-Memory holds one batch of documents, the pieces that the encoder remembers and, while a tokenizer is trained, the
-sample.
+Memory holds a few batches of documents, the pieces that each core's encoder remembers and, while a tokenizer is
+trained, the sample.
 """
 
 import hashlib
 import heapq
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from sesame.data import chance
-from sesame.data.encode import SENTENCE, Encoder
+from sesame.data.encode import SENTENCE
+from sesame.data.parallel import document_key, parts
 from sesame.data.sources import Document, Skips, SourceOptions, documents, fingerprint
 from sesame.data.store import VERSION, SourceInfo, StoreInfo, StoreWriter, read_info
 from sesame.data.tokenizer import Kind, Vocabulary, train
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
-
-_BATCH = 1 << 21
-"""Characters encoded at a time."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done ("sampling", "training", "encoding"), and documents and characters so far."""
@@ -115,11 +114,6 @@ def _already(out: Path, made_from: str) -> StoreInfo | None:
 
 
 # ------------------------------------------------------------------------------------------------ sample
-def document_key(text: str) -> int:
-    """64 bits of a hash of the text: a document's identity."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
 class _Sample:
     """At most `most` characters of the documents seen so far, those whose hash is lowest: no position is preferred.
 
@@ -133,7 +127,7 @@ class _Sample:
         self.held, self.seen = np.zeros(sources), np.zeros(sources)
 
     def add(self, document: Document) -> None:
-        number = -float(chance.uniform("sample", document_key(document.text)))
+        number = -float(chance.uniform("sample", document_key(document.text.encode())))
         heapq.heappush(self.kept[document.source], (number, document.text))
         self.held[document.source] += len(document.text)
         self.seen[document.source] += len(document.text)
@@ -187,29 +181,24 @@ def _encode(
     made_from: str,
     tell: Progress,
 ) -> StoreInfo:
-    encoder, skips = Encoder(vocabulary), Skips()
+    skips = Skips()
     unknown_id = vocabulary.ids.get("unk", -1)
     per_source = np.zeros((len(names), 3), np.int64)  # documents, tokens, characters
     histogram = np.zeros(64, np.int64)
     size = sentences = unknown = 0
-    with StoreWriter(out, vocabulary) as writer:
-        for batch in _batches(documents(names, options, skips)):
-            raw = [document.text.encode() for document in batch]
-            encoded = encoder([document.text for document in batch])
-            full = encoded.lengths > 0
-            for index in np.flatnonzero(~full):
-                skips.add("no token", batch[index].where)
-            keys = [int.from_bytes(hashlib.blake2b(r, digest_size=8).digest(), "little") for r in raw]
-            source = np.array([document.source for document in batch], np.int64)[full]
-            characters = np.array([len(document.text) for document in batch], np.int64)[full]
-            lengths = encoded.lengths[full]
-            writer.append(encoded.ids, encoded.flags, lengths, np.array(keys, np.uint64)[full], source)
+    encoded = parts(documents(names, options, skips), vocabulary)
+    with StoreWriter(out, vocabulary) as writer, closing(encoded):
+        for part in encoded:
+            for where in part.no_token:
+                skips.add("no token", where)
+            writer.append(part.ids, part.flags, part.lengths, part.keys, part.source)
 
-            np.add.at(per_source, source, np.stack([np.ones_like(lengths), lengths, characters], axis=1))
-            histogram += np.bincount(np.floor(np.log2(lengths)).astype(np.int64), minlength=64)
-            size += sum(len(r) for r, kept in zip(raw, full, strict=True) if kept)
-            sentences += int(np.count_nonzero(encoded.flags & SENTENCE))
-            unknown += int(np.count_nonzero(encoded.ids == unknown_id))
+            counts = np.stack([np.ones_like(part.lengths), part.lengths, part.characters], axis=1)
+            np.add.at(per_source, part.source, counts)
+            histogram += np.bincount(np.floor(np.log2(part.lengths)).astype(np.int64), minlength=64)
+            size += part.bytes
+            sentences += int(np.count_nonzero(part.flags & SENTENCE))
+            unknown += int(np.count_nonzero(part.ids == unknown_id))
             tell("encoding", writer.documents, int(per_source[:, 2].sum()))
         if not writer.documents:
             raise _nothing(names)
@@ -228,17 +217,3 @@ def _encode(
     for reason, skip in info.skipped.items():
         log.warning("skipped %d (%s): %s", skip.count, reason, "; ".join(skip.examples))
     return info
-
-
-def _batches(found: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents of about _BATCH characters together."""
-    batch: list[Document] = []
-    characters = 0
-    for document in found:
-        batch.append(document)
-        characters += len(document.text)
-        if characters >= _BATCH:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch

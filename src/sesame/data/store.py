@@ -235,7 +235,9 @@ class StoreWriter:
         self._write("documents.npy", (self.tokens + np.cumsum(lengths)).astype(np.uint64))
         self._write("keys.npy", keys)
         self._write("source.npy", source.astype(np.uint16))
-        self._hash.update(keys.tobytes() + source.astype("<u2").tobytes())
+        told = np.empty(len(keys), [("key", "<u8"), ("source", "<u2")])  # the same however documents are batched
+        told["key"], told["source"] = keys, source
+        self._hash.update(told.tobytes())
         self.tokens += len(ids)
         self.documents += len(keys)
 
