@@ -43,7 +43,7 @@ _GPT2_PIECES = re.compile(
 )
 """GPT-2's pattern takes all white space but a last space, and never joins punctuation to a letter after it."""
 _CHARACTER_PIECES = re.compile(rf"[{_CJK}]| ?[^\s{_CJK}]+|\s")
-_MOST_PIECES = 1 << 18
+_MOST_PIECES = 1 << 17
 """Pieces remembered at a time; beyond, memory starts afresh, so it stays flat whatever the corpus."""
 
 
