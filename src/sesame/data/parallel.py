@@ -185,18 +185,18 @@ def serve() -> None:
     """A worker: reads the tokenizer and batches of documents from stdin, writes a Part for each batch to stdout."""
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may write among the answers
-    tokenizer, special = pickle.load(asked)
-    encoder = Encoder(Vocabulary(Tokenizer.from_str(tokenizer), special))
-    while True:
-        try:
+    try:
+        tokenizer, special = pickle.load(asked)
+        encoder = Encoder(Vocabulary(Tokenizer.from_str(tokenizer), special))
+        while True:
             batch = pickle.load(asked)
-        except EOFError:
-            return
-        answer: Part | Exception
-        try:
-            answer = _part(encoder, batch)
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            answer = error
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+            answer: Part | Exception
+            try:
+                answer = _part(encoder, batch)
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                answer = error
+            pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+    except (EOFError, pickle.UnpicklingError, BrokenPipeError):
+        os._exit(0)  # whoever asked is gone, and with it whoever would read what is left to write
