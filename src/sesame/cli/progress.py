@@ -26,10 +26,8 @@ def _measures(values: dict[str, Any]) -> str:
 
 
 def _speed(values: dict[str, Any]) -> str:
-    return (
-        f"{values['tokens_per_second']:,.0f}/s, {values['of_limit']:.0%} of the machine's limit, "
-        f"{_time(values['eta'])} left"
-    )
+    limit = "" if values["of_limit"] is None else f"{values['of_limit']:.0%} of the machine's limit, "
+    return f"{values['tokens_per_second']:,.0f}/s, {limit}{_time(values['eta'])} left"
 
 
 class Lines:

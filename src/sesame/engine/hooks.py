@@ -3,9 +3,12 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from torch.utils.flop_counter import FlopCounterMode
 
 from sesame import interop
 from sesame.engine import build as building
@@ -54,13 +57,13 @@ class Log:
         seconds = max(now - then, 1e-9)
         steps = training.step - since  # of this sitting: a resumed run's window may have begun in the one before
         speed = window.size / window.steps * steps / seconds
-        values = losses(terms)
+        values: dict[str, float | None] = {**losses(terms)}
         values |= {
             "lr": recipe.optimizer.lr * rate_at(recipe.optimizer, training.step - 1, recipe.steps),
             "gradient_norm": float(window.norm) if window.norm is not None else 0.0,
             "tokens": training.size,
             "tokens_per_second": round(speed, 1),
-            "of_limit": round(speed * training.flops / self.limit, 4),
+            "of_limit": round(speed * training.flops / self.limit, 4) if training.flops else None,
             "eta": round((recipe.steps - training.step) * seconds / max(steps, 1), 1),
         }
         training.window = Window()
@@ -85,12 +88,26 @@ class Evaluate:
 
 def evaluate(training: Training) -> dict[str, float]:
     """The losses on held-out examples; empty where the data holds none out."""
-    window, dtype = Window(), building.dtype_of(training.recipe)
-    with training.as_model() as objective, training.autocast():
+    window, dtype, size = Window(), building.dtype_of(training.recipe), 0
+    with training.as_model() as objective, training.autocast(), _counting(training) as counter:
         for batch in training.stream.held_out(training.recipe.eval_rows):
             window.add(objective(ready(batch, objective.pretext.split, dtype).to(training.device)))
+            size += batch.size
+    if counter and size:
+        # The way back takes twice the way there. What is computed again to save memory is no work done.
+        training.flops = 3 * counter.get_total_flops() / size
     # Every process has read all of it, so its own sums are the whole.
     return losses(window.read(distributed.Team())) if window.terms else {}
+
+
+@contextmanager
+def _counting(training: Training) -> Iterator[FlopCounterMode | None]:
+    """Counts floating-point operations the first time; training itself is not counted, which would cost memory."""
+    if training.flops:
+        yield None
+    else:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
 
 
 def losses(terms: dict[str, list[float]]) -> dict[str, float]:

@@ -4,13 +4,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from sesame.config import Recipe
 from sesame.data.batch import Cursor, Stream
@@ -59,7 +58,7 @@ class Training:
     ending: bool = False
     """This is the last step of this sitting: the run is finished, or was asked to stop."""
     flops: float = 0.0
-    """Floating-point operations of one useful position, forward and backward; counted on the first micro-batch."""
+    """Floating-point operations of one useful position, forward and backward; 0 until counted."""
     recent: deque[tuple[int, tuple[int, ...]]] = field(default_factory=deque)
     """(step, example keys) since the numbers were last known to be finite."""
 
@@ -252,15 +251,11 @@ def take_step(training: Training, batch: Ready, counts: dict[str, float]) -> Non
         torch.manual_seed(seed_for("dropout", recipe.seed, step, number, training.team.rank))
         if training.team.world > 1:  # gradients travel once a step, with the last micro-batch
             distributed.sync_gradients(objective, number == len(batch.parts) - 1)
-        counter = nullcontext() if training.flops else FlopCounterMode(display=False)
-        with counter:
-            with training.autocast():
-                loss = objective(part.to(training.device))
-            # Each micro-batch brings its sum over the whole step's count: added up, the exact mean over the step.
-            total = sum(term.weight / max(counts[name], 1.0) * term.sum for name, term in loss.items())
-            total.backward()
-        if isinstance(counter, FlopCounterMode):
-            training.flops = counter.get_total_flops() / max(part.size, 1)
+        with training.autocast():
+            loss = objective(part.to(training.device))
+        # Each micro-batch brings its sum over the whole step's count: added up, the exact mean over the step.
+        total = sum(term.weight / max(counts[name], 1.0) * term.sum for name, term in loss.items())
+        total.backward()
         training.window.add(loss)
     norm = training.optimizer.clip()
     training.optimizer.step(rate_at(recipe.optimizer, step, recipe.steps))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from sesame.config import Optimizer as OptimizerConfig
 
@@ -47,30 +48,76 @@ def orthogonalise(matrix: Float[Tensor, "rows columns"], steps: int = 5) -> Floa
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
 
 
-class Muon(torch.optim.Optimizer):
+State = dict[str, dict[str, Tensor]]
+"""Of each parameter, by name: what the optimiser remembers."""
+
+
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel; no decay on biases and norms.
+
+    Not the class `torch.optim.AdamW`: making one imports torch's compiler, which takes seconds and 80 MB, and its state
+    is made in the first step, between the gradients, where it splits the memory that later steps need whole.
+    """
+
+    def __init__(self, named: dict[str, nn.Parameter], config: OptimizerConfig):
+        self.named, self.config = named, config
+        self.state: State = {
+            name: {
+                "step": torch.zeros((), device=p.device, dtype=torch.float32),
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
+            for name, p in named.items()
+        }
+
+    def decay(self, name: str) -> float:
+        return self.config.weight_decay if self.named[name].ndim > 1 else 0.0
+
+    def step(self, share: float) -> None:
+        c = self.config
+        for decay in {self.decay(name) for name in self.named}:
+            names = [n for n, p in self.named.items() if p.grad is not None and self.decay(n) == decay]
+            kept = {key: [self.state[n][key] for n in names] for key in ("exp_avg", "exp_avg_sq", "step")}
+            adamw(
+                [self.named[n] for n in names],
+                [g for n in names if (g := self.named[n].grad) is not None],
+                kept["exp_avg"],
+                kept["exp_avg_sq"],
+                [],
+                kept["step"],
+                fused=True,
+                amsgrad=False,
+                maximize=False,
+                lr=c.lr * share,
+                beta1=c.beta1,
+                beta2=c.beta2,
+                eps=c.eps,
+                weight_decay=decay,
+            )
+
+
+class Muon:
     """Momentum, orthogonalised (Jordan et al. 2024), for the matrices inside the blocks.
 
     Not `torch.optim.Muon`: that one computes in bfloat16, which is over a hundred times slower on CPUs without
-    AVX-512, takes a fused query-key-value matrix for one matrix, and knows no sharded parameters. A group's `parts`
-    says how many matrices are stacked in each of its parameters.
+    AVX-512, takes a fused query-key-value matrix for one matrix, and knows no sharded parameters.
     """
 
-    def __init__(self, groups: list[dict], lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1})
+    MOMENTUM = 0.95
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = parameter.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(_spread(update, group["parts"]), alpha=-group["lr"])
+    def __init__(self, named: dict[str, nn.Parameter], config: OptimizerConfig):
+        self.named, self.config = named, config
+        self.state: State = {name: {"momentum": torch.zeros_like(p)} for name, p in named.items()}
+
+    def step(self, share: float) -> None:
+        lr = self.config.muon_lr * share
+        for name, parameter in self.named.items():
+            if parameter.grad is None:
+                continue
+            momentum = self.state[name]["momentum"].lerp_(parameter.grad, 1 - self.MOMENTUM)
+            update = parameter.grad.lerp(momentum, self.MOMENTUM)  # Nesterov
+            parameter.mul_(1 - lr * self.config.weight_decay)
+            parameter.add_(_spread(update, _stacked(name)), alpha=-lr)
 
 
 def _spread(update: Tensor, parts: int) -> Tensor:
@@ -95,42 +142,19 @@ class Optimizer:
         self.config = config
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         matrices = {n: p for n, p in self.named.items() if config.name == "muon" and p.ndim == 2 and "blocks." in n}
-        rest = {n: p for n, p in self.named.items() if n not in matrices}
-        groups = [
-            {"params": [p for p in rest.values() if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in rest.values() if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        adamw = torch.optim.AdamW(
-            [g for g in groups if g["params"]],
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            eps=config.eps,
-            fused=True,
-        )
-        # torch makes the state in the first step, in the holes between gradients, where it splits the memory that later
-        # steps need whole: a sixth more of it for BERT-base on a CPU. So it is made here, as torch would.
-        for parameter in rest.values():
-            moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-            adamw.state[parameter] = {"step": torch.zeros((), device=parameter.device, dtype=torch.float32), **moments}
-        self.parts: dict[str, torch.optim.Optimizer] = {"adamw": adamw}
+        self.parts: dict[str, AdamW | Muon] = {
+            "adamw": AdamW({n: p for n, p in self.named.items() if n not in matrices}, config)
+        }
         if matrices:
-            by_parts: dict[int, list[Tensor]] = {}
-            for name, parameter in matrices.items():
-                by_parts.setdefault(_stacked(name), []).append(parameter)
-            self.parts["muon"] = Muon(
-                [{"params": params, "parts": parts} for parts, params in by_parts.items()],
-                lr=config.muon_lr,
-                weight_decay=config.weight_decay,
-            )
-        self.peak = {"adamw": config.lr, "muon": config.muon_lr}
+            self.parts["muon"] = Muon(matrices, config)
 
+    @torch.no_grad()
     def step(self, share: float) -> None:
         """Change the weights, at `share` of the peak learning rates, and forget the gradients."""
-        for name, part in self.parts.items():
-            for group in part.param_groups:
-                group["lr"] = self.peak[name] * share
-            part.step()
-            part.zero_grad(set_to_none=True)
+        for part in self.parts.values():
+            part.step(share)
+        for parameter in self.named.values():
+            parameter.grad = None
 
     def clip(self) -> Float[Tensor, ""]:
         """Scale the gradients down to the norm `clip`; returns the norm before, still on the device."""
@@ -143,11 +167,10 @@ class Optimizer:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor of the state as `adamw.exp_avg.<parameter>`."""
-        names = {id(p): name for name, p in self.named.items()}
         return {
-            f"{kind}.{key}.{names[id(parameter)]}": value
+            f"{kind}.{key}.{name}": value
             for kind, part in self.parts.items()
-            for parameter, state in part.state.items()
+            for name, state in part.state.items()
             for key, value in state.items()
         }
 
@@ -155,13 +178,8 @@ class Optimizer:
         """Take back what `state` gave, from whole tensors on the host."""
         for full, value in tensors.items():
             kind, key, name = full.split(".", 2)
-            parameter = self.named[name]
-            value = place_like(value, parameter) if value.ndim else value.clone()
-            state = self.parts[kind].state[parameter]
-            if key in state:
-                state[key].copy_(value)
-            else:
-                state[key] = value
+            into = self.parts[kind].state[name][key]
+            into.copy_(place_like(value, into))
 
 
 # The classes of sharded tensors are imported only where there are any: they take longer to import than torch itself.

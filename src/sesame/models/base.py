@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -34,3 +35,11 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Any, at: At | None = None, layers: bool = False) -> States:
         raise NotImplementedError("abstract")
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The type that matrix products of `x` are computed in: autocast's where it is on."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return x.dtype

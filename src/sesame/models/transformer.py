@@ -6,7 +6,6 @@ Pre-norm (GPT-2):        h = h + attention(norm(h));   h = h + ffn(norm(h)), and
 
 import math
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.models.activation import activated_linear
 from sesame.models.attention import Links, attend, links
-from sesame.models.base import Backbone, States
+from sesame.models.base import Backbone, States, product_dtype
 from sesame.models.dropout import dropout_add
 
 
@@ -163,7 +162,7 @@ class Transformer(Backbone):
         if at is not None and layers:
             raise ValueError("hidden states of all layers are whole rows: at must be None where layers are asked for")
         h = self.embed(inputs)
-        dtype = torch.get_autocast_dtype(h.device.type) if torch.is_autocast_enabled(h.device.type) else h.dtype
+        dtype = product_dtype(h)
         linked = links(inputs, causal=self.config.causal, dtype=dtype)
         linked_memory = None if memory_rows is None else links(inputs, memory_rows, dtype=dtype)
         kept = [h] if layers else []

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sesame.models.base import product_dtype
+
 CHUNK = 1 << 22
 """Logits held at a time (16 MiB in fp32): enough for the matrix product to run at full speed, small beside a model."""
 
@@ -68,8 +70,6 @@ def linear_cross_entropy(
 
     Differentiable once in hidden, weight and bias. Memory for logits is `chunk` numbers, whatever the vocabulary.
     """
-    device = hidden.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    dtype = product_dtype(hidden)
+    hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     return _LinearCrossEntropy.apply(hidden, weight, bias, target, chunk)
