@@ -69,7 +69,8 @@ def test_what_is_missing_is_asked_for_with_exit_status_2(words, says, capsys, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_runs_has_none(tmp_path, capsys):
+def test_a_folder_without_runs_has_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main(["runs", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == []
     assert main(["runs", str(tmp_path / "nowhere")]) == 2

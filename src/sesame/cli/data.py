@@ -59,8 +59,8 @@ class Show:
     """Folder made by `sesame data prepare`."""
     samples: int = 3
     """Documents of which the beginning is shown."""
-    result: Path | None = None
-    """Where to write the numbers as JSON."""
+    result: Path = Path("result.json")
+    """Where the numbers are written; replaces an older result, never another file."""
     json: bool = False
     """Print the result alone on stdout, as JSON."""
 

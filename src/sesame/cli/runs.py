@@ -18,8 +18,8 @@ class Runs:
 
     folder: Positional[Path] = Path(".")
     """A run folder, or a folder of runs."""
-    result: Path | None = None
-    """Where to write the numbers as JSON."""
+    result: Path = Path("result.json")
+    """Where the numbers are written; replaces an older result, never another file."""
     json: bool = False
     """Print the result alone on stdout, as JSON."""
 
