@@ -29,15 +29,15 @@ class _ActivatedLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.activation = activation
-        wide = x.reshape(-1, x.shape[-1])
+        wide = x.flatten(0, -2)
         parts = [F.linear(ACTIVATIONS[activation](part), weight, bias) for part in wide.split(_rows(wide))]
         out = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
-        wide, rows = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+        wide, rows = x.flatten(0, -2), grad.flatten(0, -2)
         grad_wide, grad_weight = torch.empty_like(wide), torch.zeros_like(weight, dtype=grad.dtype)
         back = weight.to(grad.dtype)
         for begin in range(0, len(wide), _rows(wide)):
