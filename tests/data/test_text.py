@@ -155,7 +155,7 @@ def test_held_out_is_the_same_for_every_seed_and_process(split_store) -> None:
 PAIRS = [frozenset({"next"}), frozenset({"order"}), frozenset({"next", "order"})]
 
 
-@pytest.mark.parametrize("pairs", PAIRS, ids="+".join)
+@pytest.mark.parametrize("pairs", PAIRS, ids=lambda pairs: "+".join(sorted(pairs)))
 def test_pairs_are_what_their_label_says(store, pairs: frozenset[str]) -> None:
     text, offsets = np.asarray(store.ids), np.asarray(store.offsets).astype(int)
     whole = [text[a:b].tolist() for a, b in pairwise(offsets)]
