@@ -36,11 +36,12 @@ def test_evaluations_and_checkpoints_take_their_time(tiny):
     assert _fit(often, 100.0, 0.1, 1.0, 2.0) == int(97 / 0.3)
     seldom = tiny(eval_every=0, save_every=0, save_minutes=0)
     assert _fit(seldom, 100.0, 0.1, 1.0, 2.0) == int((97 - 20 * 1 - 10 * 2) / 0.1)
+    assert _fit(seldom, 100.0, 0.1, 1.0, 2.0, evaluations=3) == int((97 - 3 * 1 - 10 * 2) / 0.1)
     assert _fit(seldom, 1.0, 10.0, 1.0, 2.0) == 1
 
 
 def test_minutes_are_measured_on_the_real_thing_and_nothing_is_left_behind(tiny, tmp_path):
-    recipe = tiny(max_minutes=0.05, eval_every=0, save_every=0)
+    recipe = tiny(max_minutes=0.5, eval_every=0, save_every=0)
     found = plan(recipe, TinyData(), tmp_path / "run")
     assert found.steps > 1
     assert msgspec.structs.replace(found, steps=recipe.steps, eval_every=0, save_every=0) == recipe

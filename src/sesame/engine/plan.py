@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _EVALUATIONS, _SAVES = 20, 10
 """In a run whose recipe does not say how often."""
+_EVALUATING = 0.1
+"""Share of a run of given minutes that evaluations may take."""
 _NOMINAL = 1_000_000
 """Steps that a measured run pretends to have, so that every phase of its schedule can be visited."""
 
@@ -28,13 +30,15 @@ def plan(recipe: Recipe, data: Any, out: Path) -> Recipe:
 
     `max_minutes` comes before `max_tokens`, and that before `steps`.
     """
+    evaluations = _EVALUATIONS
     if recipe.max_minutes:
-        recipe = msgspec.structs.replace(recipe, steps=_steps_in(recipe, data, out))
+        steps, evaluations = _steps_in(recipe, data, out)
+        recipe = msgspec.structs.replace(recipe, steps=steps)
     elif recipe.max_tokens:
         recipe = msgspec.structs.replace(recipe, steps=math.ceil(recipe.max_tokens / _positions(recipe)))
     return msgspec.structs.replace(
         recipe,
-        eval_every=recipe.eval_every or max(1, math.ceil(recipe.steps / _EVALUATIONS)),
+        eval_every=recipe.eval_every or max(1, math.ceil(recipe.steps / evaluations)),
         save_every=recipe.save_every or max(1, math.ceil(recipe.steps / _SAVES)),
     )
 
@@ -47,8 +51,9 @@ def _positions(recipe: Recipe) -> float:
     return float(recipe.data.rows * getattr(recipe.data, "length", 1))
 
 
-def _steps_in(recipe: Recipe, data: Any, out: Path) -> int:
-    """How many steps fit into `max_minutes`, evaluations, checkpoints and this measurement included.
+def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int]:
+    """How many steps fit into `max_minutes`, evaluations, checkpoints and this measurement included; how many
+    evaluations there are, where the recipe leaves it open: at most a tenth of a short run is spent on them.
 
     The real thing is measured: the recipe's own model on its own data, in a scratch run beside the real one that is
     thrown away afterwards.
@@ -80,18 +85,21 @@ def _steps_in(recipe: Recipe, data: Any, out: Path) -> int:
     # Rank 0's clock is everybody's: all processes must plan the same steps.
     mine = [a_step, an_evaluation, a_save, left]
     a_step, an_evaluation, a_save, left = training.team.total([x * (training.team.rank == 0) for x in mine])
-    steps = _fit(recipe, left, a_step, an_evaluation, a_save)
+    evaluations = min(_EVALUATIONS, max(1, int(_EVALUATING * left / max(an_evaluation, 1e-9))))
+    steps = _fit(recipe, left, a_step, an_evaluation, a_save, evaluations)
     log.info(
         "%.0f ms a step, %.1f s an evaluation, %.1f s a checkpoint: %d steps fit into %g minutes",
         1000 * a_step, an_evaluation, a_save, steps, recipe.max_minutes,
     )  # fmt: skip
-    return steps
+    return steps, evaluations
 
 
-def _fit(recipe: Recipe, left: float, a_step: float, an_evaluation: float, a_save: float) -> int:
+def _fit(
+    recipe: Recipe, left: float, a_step: float, an_evaluation: float, a_save: float, evaluations: int = _EVALUATIONS
+) -> int:
     """Steps in `left` seconds, when evaluations and checkpoints take theirs."""
     left -= an_evaluation + a_save  # before step 0
-    for every, cost, default in ((recipe.eval_every, an_evaluation, _EVALUATIONS), (recipe.save_every, a_save, _SAVES)):
+    for every, cost, default in ((recipe.eval_every, an_evaluation, evaluations), (recipe.save_every, a_save, _SAVES)):
         if every:
             a_step += cost / every
         else:
