@@ -2,7 +2,7 @@
 
 BERT's and GPT-2's pre-tokenizers cut text at places that can be told without looking at the rest, so encoding a text is
 encoding its pieces one by one. Text repeats its pieces: each is encoded once by the tokenizers library (on all cores),
-remembered, and looked up from then on, which costs a tenth of encoding. Tokenizers that cannot be cut so go through the
+remembered, and looked up from then on, which costs less than encoding. Tokenizers that cannot be cut so go through the
 library as they are. Both ways give the library's own ids.
 """
 

@@ -50,7 +50,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep the large blocks that a step frees, for the next step to take again.
 
     glibc gives every block over 32 MiB back to the system at once, which then clears it, page by page, for the next
-    step: about a tenth of a small model's step on a CPU. Peak memory stays the same. Elsewhere this does nothing.
+    step, which a small model feels. A large one pays with some memory lost to fragmentation (docs/results.md).
+    Elsewhere this does nothing.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         m_trim_threshold, m_mmap_threshold, most = -1, -3, 2**31 - 1

@@ -55,7 +55,7 @@ State = dict[str, dict[str, Tensor]]
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel; no decay on biases and norms.
 
-    Not the class `torch.optim.AdamW`: making one imports torch's compiler, which takes seconds and 80 MB, and its state
+    Not the class `torch.optim.AdamW`: making one imports torch's compiler, which takes time and memory, and its state
     is made in the first step, between the gradients, where it splits the memory that later steps need whole.
     """
 

@@ -56,6 +56,6 @@ def _rows(wide: Tensor) -> int:
 def activated_linear(
     x: Float[Tensor, "*where wide"], weight: Float[Tensor, "out wide"], bias: Float[Tensor, " out"], activation: str
 ) -> Float[Tensor, "*where out"]:
-    """activation(x) · weightᵀ + bias. The activation is computed again on the way back, which costs a percent of the
-    step and saves the largest tensor of a Transformer block. Differentiable once."""
+    """activation(x) · weightᵀ + bias. The activation is computed again on the way back, which is cheap beside
+    the products around it and saves the largest tensor of a Transformer block. Differentiable once."""
     return _ActivatedLinear.apply(x, weight, bias, activation)

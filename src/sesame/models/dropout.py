@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) that costs a CPU a third of torch's: sixteen random bits an element, one byte kept.
+"""Dropout (Srivastava et al. 2014), cheaper on a CPU than torch's: sixteen random bits an element, one byte kept.
 
 torch's own draws a float per element on the CPU and keeps it for the way back. Elsewhere its fused kernel is used.
 """

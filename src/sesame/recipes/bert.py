@@ -1,9 +1,8 @@
 """BERT in its published shapes (Devlin et al. 2019; the small ones: Turc et al. 2019).
 
 `bert-base` and larger train by the published recipe: next-sentence prediction, length 128 for 90% of the steps and 512
-for the rest, Adam, dropout 0.1. The small ones train with masked LM
-alone and without dropout, since a small model that sees its text a few times does not overfit. Their learning rates
-are first choices; what has been measured of them stands in docs/results.md.
+for the rest, Adam, dropout 0.1. The small ones train with masked LM alone and without
+dropout. Their settings are first choices, not yet tuned.
 """
 
 from sesame.config import Bert, Optimizer, Phase, Recipe, TextData, Transformer
