@@ -232,3 +232,101 @@ class Recipe(Struct, frozen=True, kw_only=True):
     keep: Positive = 2
     """Newest checkpoints kept whole; the others keep their weights only."""
     log_every: Positive = 10
+
+
+# --------------------------------------------------------------------------------------------- tasks
+class Classification(Struct, frozen=True, kw_only=True, tag_field="kind", tag="classification"):
+    """A class for a text, or for a pair of texts, from a table (TSV, CSV, JSONL)."""
+
+    train: str = ""
+    dev: str = ""
+    test: str = ""
+    """Files; without a test file the dev file is reported too, and it is said."""
+    text: str = "text"
+    """Column of the text."""
+    pair: str = ""
+    """Column of the second text, for pairs."""
+    label: str = "label"
+    key: str = ""
+    """Column that identifies a row; empty for the line number."""
+    metric: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
+    pooling: Literal["mean", "first"] = "mean"
+    """What a head reads: the mean over all positions, or the first ([CLS]), as BERT does after next-sentence training."""
+
+
+class Regression(Struct, frozen=True, kw_only=True, tag_field="kind", tag="regression"):
+    """A number for a text, or for a pair of texts, from a table."""
+
+    train: str = ""
+    dev: str = ""
+    test: str = ""
+    text: str = "text"
+    pair: str = ""
+    label: str = "label"
+    key: str = ""
+    metric: Literal["pearson", "spearman"] = "pearson"
+    pooling: Literal["mean", "first"] = "mean"
+    """What a head reads: the mean over all positions, or the first ([CLS]), as BERT does after next-sentence training."""
+
+
+class Tagging(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tagging"):
+    """A tag for every word, from CoNLL columns or CoNLL-U."""
+
+    train: str = ""
+    dev: str = ""
+    test: str = ""
+    column: str = ""
+    """Column of the tag: a name of CoNLL-U (upos, xpos, deprel), or a number from 1; empty for upos, or the last."""
+    metric: Literal["auto", "accuracy", "entity_f1"] = "auto"
+    """auto: entity F1 where the tags are B-, I-, E-, S- and O, accuracy elsewhere."""
+
+
+class SpanQA(Struct, frozen=True, kw_only=True, tag_field="kind", tag="span-qa"):
+    """The answer to a question as a span of a text, from SQuAD 1.1 or 2.0 JSON (also CMRC 2018, DRCD)."""
+
+    train: str = ""
+    dev: str = ""
+    test: str = ""
+    metric: Literal["squad", "cmrc"] = "squad"
+    """SQuAD's English scores, or CMRC's, which read Chinese."""
+    stride: Positive = 128
+    """Tokens from the start of one window of a long text to the start of the next; at most half of what fits."""
+    longest_question: Positive = 64
+    """Tokens after which a question is cut."""
+    longest_answer: Positive = 30
+    """Tokens an answer may have."""
+    best: Positive = 20
+    """Starts, and ends, of each window that are considered."""
+    null_threshold: float = 0.0
+    """"No answer" is given where its score exceeds the best answer's by more than this (SQuAD 2.0)."""
+
+
+Task = Classification | Regression | Tagging | SpanQA
+
+
+class FineTune(Struct, frozen=True, kw_only=True):
+    """How a head and a backbone are trained on a task."""
+
+    epochs: Above0 = 8.0
+    rows: Positive = 32
+    """Sequences in an optimiser step."""
+    lr: Above0 = 5e-4
+    """Peak rate; warmed up over a tenth of the steps, then linearly to 0."""
+    sweep: tuple[Above0, ...] = ()
+    """Rates that are tried on one seed; the best on dev is taken for all."""
+    layer_decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Factor of the rate for each layer further from the head (Howard & Ruder 2018; Clark et al. 2020)."""
+    freeze: bool = False
+    """Train the head alone."""
+    dropout: Rate = 0.1
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.01
+    patience: Count = 0
+    """Evaluations on dev without a better score after which training stops; 0 for never."""
+    evaluations: Positive = 8
+    """On dev, evenly over the steps; the best one's weights are kept."""
+    labels: Count = 0
+    """Training examples used, by a keyed choice; 0 for all."""
+    length: Count = 0
+    """Tokens a sequence may have; 0 for what the model reads."""
+    seed: int = 0
+    threads: Count = 0

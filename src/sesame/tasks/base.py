@@ -1,0 +1,130 @@
+"""The contract of a downstream task: labelled examples, what of them a backbone reads, a head, a loss, a metric.
+
+One file a kind: classification (sentences and pairs, classes or numbers), tagging, span question answering. The
+fine-tuning loop knows this file and none of the kinds.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sesame.data.tokenizer import Vocabulary
+from sesame.errors import UserError
+from sesame.pretext.base import Term
+from sesame.tasks.sequences import Sequences, TaskBatch
+
+
+class Labelled(Protocol):
+    """An example of any kind."""
+
+    key: str
+    """Its identity in the data: an id column, or the line number. Unique within a file."""
+    where: str
+    """`file:line`, for messages."""
+
+
+E = TypeVar("E", bound=Labelled)
+P = TypeVar("P")
+
+
+@dataclass
+class Notes:
+    """What was not taken as it stands: examples skipped at the user's wish, texts cut or windowed. Reported, always."""
+
+    skip: bool = False
+    """Leave a faulty example out and count it, instead of refusing the file."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def fault(self, where: str, reason: str, message: str) -> None:
+        """A faulty example: a UserError, or a counted skip under the short name `reason`."""
+        if not self.skip:
+            raise UserError(f"{where}: {message}")
+        self.counts[f"skipped: {reason}"] += 1
+
+
+class Head(nn.Module):
+    """A small fresh network on the states that are read."""
+
+    def forward(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "*what out"]:
+        """Scores of each read position, or of each sequence: the task knows which."""
+        raise NotImplementedError("abstract")
+
+
+class Task(ABC, Generic[E, P]):
+    """One kind of labelled data. `labels` are those of the training examples, in a fixed order."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, config: Any, labels: tuple[str, ...] = ()):
+        self.config, self.labels = config, labels
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """The key of `metrics` that models are chosen by; greater is better."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, config: Any, path: Path, notes: Notes, labelled: bool = True) -> list[E]:
+        """The examples of one file. `labelled=False`: answers may be missing, for prediction."""
+
+    @classmethod
+    @abstractmethod
+    def labels_of(cls, config: Any, train: Sequence[E]) -> tuple[str, ...]:
+        """The labels of the training examples, sorted; raises UserError where there is but one class."""
+
+    def check(self, examples: Sequence[E], notes: Notes) -> list[E]:
+        """The examples that can be scored: a label never seen in training is a fault. The default has no labels."""
+        return list(examples)
+
+    @abstractmethod
+    def encode(self, examples: Sequence[E], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
+        """The examples as sequences of at most `length` tokens, with targets where the examples have labels."""
+
+    @abstractmethod
+    def head(self, width: int, dropout: float) -> Head:
+        """A fresh head."""
+
+    @abstractmethod
+    def loss(self, scores: Tensor, batch: TaskBatch) -> Term:
+        """How far the head's scores are from the batch's targets."""
+
+    @abstractmethod
+    def decode(self, examples: Sequence[E], sequences: Sequences, scores: Float[np.ndarray, "*what out"]) -> list[P]:
+        """One prediction an example, from the scores of all its sequences (in order)."""
+
+    @abstractmethod
+    def metrics(self, examples: Sequence[E], predictions: Sequence[P]) -> dict[str, float]:
+        """Scores against the labels, in 0..1 (correlations: -1..1)."""
+
+    @abstractmethod
+    def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:
+        """The predictions in the format the examples came in."""
+
+    # ---------------------------------------------------------------------------------- what needs no backbone
+    @abstractmethod
+    def majority(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
+        """Predictions that look at no text."""
+
+    @abstractmethod
+    def lexical(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
+        """Predictions of TF-IDF and logistic regression, or of their nearest equivalent for the kind."""
+
+
+@dataclass(frozen=True)
+class TaskData(Generic[E, P]):
+    """A task with its examples. `test` is what is reported; where there is none, dev is, and it is said."""
+
+    name: str
+    task: Task[E, P]
+    train: list[E]
+    dev: list[E]
+    test: list[E]
+    notes: Notes
