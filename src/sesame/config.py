@@ -251,7 +251,7 @@ class Classification(Struct, frozen=True, kw_only=True, tag_field="kind", tag="c
     """Column that identifies a row; empty for the line number."""
     metric: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
     pooling: Literal["mean", "first"] = "mean"
-    """What a head reads: the mean over all positions, or the first ([CLS]), as BERT does after next-sentence training."""
+    """What a head reads: the mean over all positions, or the first ([CLS]), which BERT trains by next sentences."""
 
 
 class Regression(Struct, frozen=True, kw_only=True, tag_field="kind", tag="regression"):
@@ -266,7 +266,7 @@ class Regression(Struct, frozen=True, kw_only=True, tag_field="kind", tag="regre
     key: str = ""
     metric: Literal["pearson", "spearman"] = "pearson"
     pooling: Literal["mean", "first"] = "mean"
-    """What a head reads: the mean over all positions, or the first ([CLS]), as BERT does after next-sentence training."""
+    """What a head reads: the mean over all positions, or the first ([CLS]), which BERT trains by next sentences."""
 
 
 class Tagging(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tagging"):

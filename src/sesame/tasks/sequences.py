@@ -4,7 +4,7 @@ Rows of packed sequences are what pretraining reads too (`data/batch.py`): atten
 packed batch gives what the sequences give one by one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -86,9 +86,9 @@ def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int)
     target = sequences.target
     if target is not None:
         target = target[chosen if sequences.target_of == "sequence" else index]
-    rows = Rows(*map(torch.from_numpy, (x, position, kind, example)))
+    tensor, alone = torch.from_numpy, bool((size == width).all())
     return TaskBatch(
-        replace(rows, alone=bool((size == width).all())),
+        Rows(tensor(x), tensor(position), tensor(kind), tensor(example), alone=alone),
         At.of(reads),
         torch.from_numpy(order),
         torch.from_numpy(sequence),
