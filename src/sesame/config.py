@@ -324,8 +324,8 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """Evaluations on dev without a better score after which training stops; 0 for never."""
     evaluations: Positive = 8
     """On dev, evenly over the steps; the best one's weights are kept."""
-    labels: Count = 0
-    """Training examples used, by a keyed choice; 0 for all."""
+    labels: tuple[Positive, ...] = ()
+    """Numbers of training examples that are tried beside all of them; a smaller choice is part of every larger one."""
     length: Count = 0
     """Tokens a sequence may have; 0 for what the model reads."""
     seed: int = 0
