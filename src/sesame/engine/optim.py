@@ -5,7 +5,7 @@ what it holds and a model with another order of parameters cannot take it wrongl
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,10 +57,14 @@ class AdamW:
 
     Not the class `torch.optim.AdamW`: making one imports torch's compiler, which takes time and memory, and its state
     is made in the first step, between the gradients, where it splits the memory that later steps need whole.
+
+    `scale` holds, for parameters that learn slower than the others, their share of the rate.
     """
 
-    def __init__(self, named: dict[str, nn.Parameter], config: OptimizerConfig):
-        self.named, self.config = named, config
+    def __init__(
+        self, named: dict[str, nn.Parameter], config: OptimizerConfig, scale: Mapping[str, float] | None = None
+    ):
+        self.named, self.config, self.scale = named, config, scale or {}
         self.state: State = {
             name: {
                 "step": torch.zeros((), device=p.device, dtype=torch.float32),
@@ -73,10 +77,15 @@ class AdamW:
     def decay(self, name: str) -> float:
         return self.config.weight_decay if self.named[name].ndim > 1 else 0.0
 
+    def group(self, name: str) -> tuple[float, float]:
+        """Weight decay, and share of the rate: parameters that have both in common are stepped together."""
+        return self.decay(name), self.scale.get(name, 1.0)
+
     def step(self, share: float) -> None:
         c = self.config
-        for decay in {self.decay(name) for name in self.named}:
-            names = [n for n, p in self.named.items() if p.grad is not None and self.decay(n) == decay]
+        for group in {self.group(name) for name in self.named}:
+            decay, scale = group
+            names = [n for n, p in self.named.items() if p.grad is not None and self.group(n) == group]
             kept = {key: [self.state[n][key] for n in names] for key in ("exp_avg", "exp_avg_sq", "step")}
             adamw(
                 [self.named[n] for n in names],
@@ -88,7 +97,7 @@ class AdamW:
                 fused=True,
                 amsgrad=False,
                 maximize=False,
-                lr=c.lr * share,
+                lr=c.lr * share * scale,
                 beta1=c.beta1,
                 beta2=c.beta2,
                 eps=c.eps,
@@ -136,14 +145,17 @@ def _stacked(name: str) -> int:
 
 
 class Optimizer:
-    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest; one schedule over both."""
+    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest; one schedule over both.
 
-    def __init__(self, module: nn.Module, config: OptimizerConfig):
+    `scale` is AdamW's: the share of the rate of parameters that learn slower.
+    """
+
+    def __init__(self, module: nn.Module, config: OptimizerConfig, scale: Mapping[str, float] | None = None):
         self.config = config
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         matrices = {n: p for n, p in self.named.items() if config.name == "muon" and p.ndim == 2 and "blocks." in n}
         self.parts: dict[str, AdamW | Muon] = {
-            "adamw": AdamW({n: p for n, p in self.named.items() if n not in matrices}, config)
+            "adamw": AdamW({n: p for n, p in self.named.items() if n not in matrices}, config, scale)
         }
         if matrices:
             self.parts["muon"] = Muon(matrices, config)
