@@ -81,6 +81,20 @@ def test_byte_level_text_comes_back(kind: str, trained: dict[str, Vocabulary]) -
     assert [trained[kind].decode(ids) for ids in trained[kind].encode_batch(HARD)] == HARD
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_offsets_say_where_each_token_stands_in_the_text_as_it_was(kind: str, trained: dict[str, Vocabulary]) -> None:
+    vocabulary = trained[kind]
+    for text, (ids, offsets) in zip(HARD, vocabulary.encode_with_offsets(HARD), strict=True):
+        assert ids.tolist() == vocabulary.encode_batch([text])[0]
+        assert (np.diff(offsets, axis=0) >= 0).all()
+        covered = {i for begin, end in offsets for i in range(begin, end)}
+        assert covered >= {i for i, c in enumerate(text) if c.isalnum()}
+        for token, (begin, end) in zip(vocabulary.tokens(ids), offsets, strict=True):
+            if token.isascii() and token.isalpha():
+                assert text[begin:end].lower().startswith(token.lower())
+    assert all(len(ids) == len(offsets) == 0 for ids, offsets in vocabulary.encode_with_offsets([""]))
+
+
 def test_special_tokens_named_in_a_text_are_text_unless_asked(trained: dict[str, Vocabulary]) -> None:
     vocabulary = trained["wordpiece"]
     assert vocabulary.mask not in vocabulary.encode_batch(["a [MASK] b"])[0]

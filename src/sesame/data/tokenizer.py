@@ -109,6 +109,14 @@ class Vocabulary:
         tokenizer = self.tokenizer if special else self.plain
         return [e.ids for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def encode_with_offsets(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Int[np.ndarray, " token"], Int[np.ndarray, "token 2"]]]:
+        """Ids of each text, nothing added, and where in it each token stands: its first character, and the one after
+        its last. The pieces of a character that takes several tokens all stand where the character does."""
+        found = self.plain.encode_batch(list(texts), add_special_tokens=False)
+        return [(np.array(e.ids, np.int64), np.array(e.offsets, np.int64).reshape(-1, 2)) for e in found]
+
     def decode(self, ids: Iterable[int] | np.ndarray, skip_special: bool = False) -> str:
         """Text that reads like what the ids came from."""
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
