@@ -24,10 +24,13 @@ from sesame.tasks.sequences import Sequences, TaskBatch
 class Labelled(Protocol):
     """An example of any kind."""
 
-    key: str
-    """Its identity in the data: an id column, or the line number. Unique within a file."""
-    where: str
-    """`file:line`, for messages."""
+    @property
+    def key(self) -> str:
+        """Its identity in the data: an id column, or the line number. Unique within a file."""
+
+    @property
+    def where(self) -> str:
+        """`file:line`, for messages."""
 
 
 E = TypeVar("E", bound=Labelled)
