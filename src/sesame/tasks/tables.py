@@ -1,0 +1,294 @@
+"""Labelled texts in tables: TSV, CSV and JSON lines, also gzipped. Read with the line of every example, and written.
+
+TSV has a header and no quoting, as GLUE's files have it: a text may hold any character but a tab and a line end. CSV
+has a header and standard quoting (RFC 4180), so a text may hold line ends. All files are UTF-8.
+"""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sesame import config
+from sesame.errors import UserError, nearest
+from sesame.tasks.base import Notes
+
+Columns = config.Classification | config.Regression
+"""What names the columns."""
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of bytes that are not UTF-8; valid UTF-8 never decodes to these."""
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """A text, or a pair of texts, and what is known of it."""
+
+    key: str
+    """From the key column, or the number of the line (CSV: of the row's first line)."""
+    where: str
+    """`file:line`."""
+    text: str
+    pair: str | None = None
+    label: str | None = None
+
+
+# ------------------------------------------------------------------------------------------- reading
+def read(columns: Columns, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
+    """The examples of one file, in its order. `labelled=False`: the label's column may be missing or empty.
+
+    A faulty row goes to `notes`. Raises UserError where the file as a whole cannot be read, lacks a column, or has no
+    examples.
+    """
+    kind = _kind(path)
+    lines = _lines(path)
+    names, rows = _FORMATS[kind](path, lines)
+    needed = [name for name in (columns.text, columns.pair, columns.key, columns.label if labelled else "") if name]
+    if names is not None:
+        _check_header(path, names, needed, columns)
+    examples: list[TextExample] = []
+    lines_of_keys: dict[str, int] = {}
+    for row in rows:
+        try:
+            _check_utf8(row, lines)
+            example = _example(_record(row, names), f"{path}:{row.first}", columns, labelled)
+            earlier = lines_of_keys.setdefault(example.key, row.first)
+            if earlier != row.first:
+                raise _Fault(
+                    "duplicate key",
+                    f"the key {example.key!r} stands in line {earlier} already. Give every row a key of its own.",
+                )
+        except _Fault as fault:
+            notes.fault(f"{path}:{fault.line or row.first}", fault.reason, str(fault))
+        else:
+            examples.append(example)
+    if not examples:
+        raise UserError(f"{path}: the file has no {'usable ' if notes.skip else ''}examples.")
+    return examples
+
+
+class _Fault(Exception):
+    """A row that is no example."""
+
+    def __init__(self, reason: str, message: str, line: int = 0):
+        super().__init__(message)
+        self.reason, self.line = reason, line
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row as the file has it: fields in order, or a line of JSON."""
+
+    first: int
+    last: int
+    """Its lines, from 1."""
+    raw: list[str] | str
+
+
+def _example(record: Mapping[str, Any], where: str, columns: Columns, labelled: bool) -> TextExample:
+    label = _field(record, columns.label) if labelled or record.get(columns.label) is not None else ""
+    if labelled and not label.strip():
+        raise _Fault("no label", f"the column {columns.label!r} is empty. Give the row a label, or leave it out.")
+    key = _field(record, columns.key) if columns.key else where.rpartition(":")[2]
+    if not key.strip():
+        raise _Fault("no key", f"the column {columns.key!r} is empty. Give every row a key of its own.")
+    return TextExample(
+        key,
+        where,
+        _text(record, columns.text),
+        _text(record, columns.pair) if columns.pair else None,
+        label if label.strip() else None,
+    )
+
+
+def _text(record: Mapping[str, Any], column: str) -> str:
+    text = _present(record, column)
+    if not isinstance(text, str):
+        raise _Fault("no text", f"the field {column!r} holds {text!r}, not a text. Write it in quotes.")
+    if not text.strip():
+        raise _Fault("empty text", f"the text in {column!r} is empty. Leave the row out.")
+    return text
+
+
+def _field(record: Mapping[str, Any], column: str) -> str:
+    """A label or a key: JSON may write it as a text, a number, true or false."""
+    value = _present(record, column)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON has it
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise _Fault("not a plain value", f"the field {column!r} holds {value!r}. A text or a number was expected.")
+
+
+def _present(record: Mapping[str, Any], column: str) -> Any:
+    if column not in record:  # only JSON: the header of a table is checked before
+        raise _Fault("no such field", f"there is no field {column!r}.{nearest(column, record)}")
+    return record[column]
+
+
+def _record(row: _Row, names: list[str] | None) -> Mapping[str, Any]:
+    if names is None:
+        assert isinstance(row.raw, str)
+        try:
+            record = msgspec.json.decode(row.raw)
+        except msgspec.DecodeError as error:
+            raise _Fault("malformed JSON line", f"the line is not JSON ({error}).") from None
+        if not isinstance(record, dict):
+            raise _Fault("malformed JSON line", "the line is not a JSON object.")
+        return record
+    if len(row.raw) != len(names):
+        few = len(row.raw) < len(names)
+        raise _Fault(
+            f"too {'few' if few else 'many'} columns",
+            f"the row has {len(row.raw)} columns, and the header has {len(names)}. "
+            + ("Is a column missing?" if few else "Does a text hold a separator?"),
+        )
+    return dict(zip(names, row.raw, strict=True))
+
+
+def _check_header(path: Path, names: list[str], needed: list[str], columns: Columns) -> None:
+    for name in needed:
+        if name not in names:
+            raise UserError(
+                f"{path}:1: there is no column {name!r}.{nearest(name, names)} "
+                "Name the columns of the text, the pair and the label."
+            )
+    for name in (*needed, columns.label):
+        if names.count(name) > 1:
+            raise UserError(f"{path}:1: the column {name!r} stands there {names.count(name)} times. Rename the others.")
+
+
+def _check_utf8(row: _Row, lines: list[str]) -> None:
+    for number in range(row.first, row.last + 1):
+        if bad := _NOT_UTF8.search(lines[number - 1]):
+            byte, column = ord(bad.group()) - 0xDC00, bad.start() + 1
+            raise _Fault("not UTF-8", f"the line is not UTF-8 (byte 0x{byte:02x} at column {column}).", number)
+
+
+# ------------------------------------------------------------------------------------------- formats
+def _kind(path: Path) -> str:
+    kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.removeprefix(".")
+    if kind not in _FORMATS:
+        raise UserError(
+            f"{path}: a table of texts is a .tsv, .csv or .jsonl file, or one of these with .gz at the end. "
+            "Rename or convert the file."
+        )
+    return kind
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file without their ends; bytes that are not UTF-8 are kept as surrogates, for `_check_utf8`."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.") from None
+    except EOFError:
+        raise UserError(f"{path}: the gzip file is cut short; its end is missing.") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path}: not a whole gzip file ({error}).") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise UserError(f"{path}: the file is empty.")
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise UserError(f"{path}:{line}: there is a NUL byte, so this is not UTF-8 text. Convert the file.")
+    return data.decode(errors="surrogateescape").split("\n")
+
+
+def _tsv(path: Path, lines: list[str]) -> tuple[list[str], Iterator[_Row]]:
+    """A blank line is a row like any other, but for those at the end of the file."""
+    end = len(lines)
+    while not lines[end - 1].strip("\r"):
+        end -= 1
+    fields = (line.removesuffix("\r").split("\t") for line in lines[:end])
+    names = next(fields)
+    return names, (_Row(number, number, row) for number, row in enumerate(fields, 2))
+
+
+def _csv(path: Path, lines: list[str]) -> tuple[list[str], Iterator[_Row]]:
+    """Blank lines between rows are none: a row of one empty text is written `""`."""
+    reader = csv.reader((line + "\n" for line in lines), strict=True)
+
+    def rows() -> Iterator[_Row]:
+        first = 1
+        try:
+            for raw in reader:
+                if raw:
+                    yield _Row(first, reader.line_num, raw)
+                first = reader.line_num + 1
+        except csv.Error as error:
+            # Where a quote went wrong nobody can tell where the next row starts, so this is no row to leave out.
+            raise UserError(f"{path}:{first}: not valid CSV ({error}). Is a quote missing, or not doubled?") from None
+
+    found = rows()
+    header = next(found)
+    assert isinstance(header.raw, list)
+    return header.raw, found
+
+
+def _jsonl(path: Path, lines: list[str]) -> tuple[None, Iterator[_Row]]:
+    return None, (_Row(number, number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+_FORMATS: dict[str, Callable[[Path, list[str]], tuple[list[str] | None, Iterator[_Row]]]] = {
+    "tsv": _tsv,
+    "csv": _csv,
+    "jsonl": _jsonl,
+}
+
+
+# ------------------------------------------------------------------------------------------- writing
+def write(
+    columns: Columns, examples: Sequence[TextExample], added: Sequence[Mapping[str, str | float]], path: Path
+) -> None:
+    """A table of `examples` with the columns `added`, in the format that the name of `path` says.
+
+    The columns have the names that `columns` gives them, so `read` reads the file. A label that is not known is left
+    empty (JSON: null); there is no such column where no label is known. Raises UserError for a text with a tab or a
+    line end in a TSV file, which cannot hold it.
+    """
+    kind = _kind(path)
+    labelled = any(example.label is not None for example in examples)
+    records: list[dict[str, str | float | None]] = []
+    for example, more in zip(examples, added, strict=True):
+        record: dict[str, str | float | None] = {columns.key or "key": example.key, columns.text: example.text}
+        if columns.pair:
+            record[columns.pair] = example.pair
+        if labelled:
+            record[columns.label] = example.label
+        records.append({**record, **more})
+    if kind == "jsonl":
+        written = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    else:
+        names = list(records[0]) if records else []
+        rows = [names, *(["" if value is None else str(value) for value in record.values()] for record in records)]
+        written = (_as_tsv(rows, path) if kind == "tsv" else _as_csv(rows)).encode()
+    # Without the time of writing in it, the same predictions are the same file.
+    path.write_bytes(gzip.compress(written, mtime=0) if path.suffix == ".gz" else written)
+
+
+def _as_tsv(rows: list[list[str]], path: Path) -> str:
+    for number, row in enumerate(rows, 1):
+        if any(re.search(r"[\t\n\r]", value) for value in row):
+            raise UserError(
+                f"{path}:{number}: a text has a tab or a line end in it, which TSV cannot hold. "
+                "Write a .csv or .jsonl file."
+            )
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _as_csv(rows: list[list[str]]) -> str:
+    file = io.StringIO()
+    csv.writer(file).writerows(rows)
+    return file.getvalue()
