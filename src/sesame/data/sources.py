@@ -316,6 +316,20 @@ def _parquet(path: Path, options: SourceOptions, bad: Bad) -> Iterator[tuple[str
 
 def _hub(name: str, options: SourceOptions, bad: Bad) -> Iterator[tuple[str, str]]:
     """Rows of the training split of NAME[/CONFIG] on the hub, or of a folder that is laid out like one there."""
+    rows = open_hub(name, "train", "its .parquet, .jsonl or .txt files")
+    for number, row in enumerate(rows, 1):
+        text = row.get(options.text_field)
+        if isinstance(text, str):
+            yield text, f"hf:{name} row {number}"
+        else:
+            bad("no text in row", f"hf:{name}: row {number} {_lacks(options.text_field, row)}")
+
+
+def open_hub(name: str, split: str | None, instead: str) -> Any:
+    """A split of NAME[/CONFIG] on the hub, as rows that are fetched while they are read; None: all splits, by name.
+
+    Raises UserError where it cannot be opened; `instead` says what else can be given.
+    """
     try:
         from datasets import load_dataset
     except ImportError:
@@ -323,24 +337,16 @@ def _hub(name: str, options: SourceOptions, bad: Bad) -> Iterator[tuple[str, str
             f"hf:{name}: reading data sets from the hub needs the `datasets` package. "
             f'Install it (pip install "sesame-ssl[hub]"), or give local files.'
         ) from None
-    rows = None
+    problem = ""
     for dataset, config in _hub_names(name):
         try:
-            rows = load_dataset(dataset, config, split="train", streaming=True)
-            break
+            return load_dataset(dataset, config, split=split, streaming=True)
         except Exception as error:  # the library raises whatever its readers and its network layer raise
             problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-    if rows is None:
-        raise UserError(
-            f"hf:{name}: the data set could not be opened ({problem}). Check the name and the connection, "
-            f"or download it elsewhere and give its .parquet, .jsonl or .txt files."
-        )
-    for number, row in enumerate(rows, 1):
-        text = row.get(options.text_field)
-        if isinstance(text, str):
-            yield text, f"hf:{name} row {number}"
-        else:
-            bad("no text in row", f"hf:{name}: row {number} {_lacks(options.text_field, row)}")
+    raise UserError(
+        f"hf:{name}: the data set could not be opened ({problem}). Check the name and the connection, "
+        f"or download it elsewhere and give {instead}."
+    )
 
 
 def _hub_names(name: str) -> Iterator[tuple[str, str | None]]:
