@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sesame.data.chance import bits, purpose_key
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.pretext.base import Term
@@ -107,6 +108,10 @@ class Task(ABC, Generic[E, P]):
     def metrics(self, examples: Sequence[E], predictions: Sequence[P]) -> dict[str, float]:
         """Scores against the labels, in 0..1 (correlations: -1..1)."""
 
+    def tuned(self, dev: Sequence[E], predictions: Sequence[P]) -> "Task[E, P]":
+        """The task with what is chosen on dev once a network is trained, such as a threshold. The default has none."""
+        return self
+
     @abstractmethod
     def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:
         """The predictions in the format the examples came in."""
@@ -131,3 +136,9 @@ class TaskData(Generic[E, P]):
     dev: list[E]
     test: list[E]
     notes: Notes
+
+
+def keyed_order(examples: Sequence[Labelled], purpose: str, *words: int) -> Int[np.ndarray, " example"]:
+    """The numbers of the examples in an order that chance sets by their keys: without one, the others keep theirs."""
+    keys = np.array([purpose_key(example.key) for example in examples], np.uint64)
+    return np.argsort(bits(purpose, *words, keys), kind="stable")
