@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ from sesame.pretext.base import Term
 from sesame.tasks.sequences import Sequences, TaskBatch
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """An example of any kind."""
 
