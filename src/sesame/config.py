@@ -308,6 +308,8 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """How a head and a backbone are trained on a task."""
 
     epochs: Above0 = 8.0
+    min_steps: Count = 200
+    """Optimiser steps at least: few examples need more epochs, above all from scratch (Zhang et al. 2021)."""
     rows: Positive = 32
     """Sequences in an optimiser step."""
     lr: Above0 = 5e-4
