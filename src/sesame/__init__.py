@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from sesame.tasks.embed import embed as embed
     from sesame.tasks.embed import embed_tokens as embed_tokens
     from sesame.tasks.fill import fill as fill
+    from sesame.tasks.folder import finetune as finetune
+    from sesame.tasks.opening import open_task as open_task
+    from sesame.tasks.tuned import open_tuned as open_tuned
 
 _WHERE = {
     "prepare": "sesame.data.prepare",
@@ -35,6 +38,9 @@ _WHERE = {
     "fill": "sesame.tasks.fill",
     "embed": "sesame.tasks.embed",
     "embed_tokens": "sesame.tasks.embed",
+    "open_task": "sesame.tasks.opening",
+    "finetune": "sesame.tasks.folder",
+    "open_tuned": "sesame.tasks.tuned",
     "Model": "sesame.engine.build",
     "Recipe": "sesame.config",
     "UserError": "sesame.errors",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import tyro
@@ -20,6 +20,8 @@ from sesame.errors import UserError, nearest
 if TYPE_CHECKING:
     from sesame.engine.hooks import Show
     from sesame.engine.start import Ended
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,14 @@ def read_options(name: str, words: Sequence[str]) -> tuple[Where, Recipe]:
     return start.where, checked(recipe)
 
 
-def checked(recipe: Recipe) -> Recipe:
-    """The recipe, if every value is one that it may have; otherwise a UserError that names the option."""
+def checked(settings: S) -> S:
+    """The settings, if every value is one that it may have; otherwise a UserError that names the option."""
     try:
-        return msgspec.convert(msgspec.to_builtins(recipe), Recipe)
+        return msgspec.convert(msgspec.to_builtins(settings), type(settings))
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         option = "--" + path.rstrip("`").replace("_", "-")
-        value: Any = recipe
+        value: Any = settings
         for part in path.rstrip("`").split("."):
             value = getattr(value, part, None)
         raise UserError(f"{option} {value}: {what[0].lower() + what[1:]}.") from None

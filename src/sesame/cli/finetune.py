@@ -1,0 +1,202 @@
+"""`sesame finetune RUN TASK [TASK…] --out DIR`"""
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from sesame.cli.output import emit, table
+from sesame.cli.pretrain import checked
+from sesame.config import FineTune
+from sesame.errors import UserError
+
+log = logging.getLogger(__name__)
+
+RATES = (1 / 3, 1.0, 3.0)
+"""Of --lr: what --sweep tries where it is given no rates."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """How the files of a task are read; what a task file says is the default."""
+
+    kind: str | None = None
+    """classification, regression, tagging or span-qa; else by the names of the files."""
+    text: str | None = None
+    """Column of the text."""
+    pair: str | None = None
+    """Column of the second text, for pairs."""
+    label: str | None = None
+    """Column of the label."""
+    key: str | None = None
+    """Column that identifies a row; else its line."""
+    column: str | None = None
+    """Column of the tag: a name of CoNLL-U (upos, deprel …), or a number from 1."""
+    metric: str | None = None
+    """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc."""
+    pooling: str | None = None
+    """What the head of a classification or regression reads: mean, or first ([CLS])."""
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Train a head and the model on labelled data, beside the same from scratch, its embeddings alone, and TF-IDF.
+
+    TASK is pydocs/NAME (built in: area, names, match, params); a folder with train, dev and test files (.tsv, .csv,
+    .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
+    """
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """A run, one of its checkpoints, a model folder, or the hub name of a model."""
+    tasks: Annotated[Positional[tuple[str, ...]], arg(metavar="TASK")]
+    """One or more; options about files and training hold for all of them."""
+    out: Path
+    """The folder to make: results, curves, and the best model of each task."""
+    seeds: int = 3
+    """How often each is trained; the seeds are paired."""
+    from_scratch: bool = False
+    """Train the network from scratch alone."""
+    alone: bool = False
+    """Train the pretrained model alone."""
+    loss_curve: bool = False
+    """Also measure the loss along the line from the first weights to the last (Hao et al. 2019)."""
+    skip_bad: bool = False
+    """Leave faulty examples out, count and report them, instead of stopping."""
+    json: bool = False
+    """Print the result alone on stdout, as JSON."""
+    files: Annotated[Files, arg(name="")] = field(default_factory=Files)
+    settings: Annotated[FineTune, arg(name="")] = field(default_factory=FineTune)
+
+
+def finetune_command(argv: list[str]) -> int:
+    options = tyro.cli(Finetune, args=argv, prog="sesame finetune", config=(FlagCreatePairsOff,))
+    settings = checked(options.settings)
+    if not options.tasks:
+        raise UserError("which task? Name one or more after the run: pydocs/area, a folder, a task file, hf:NAME.")
+    if options.from_scratch and options.alone:
+        raise UserError("--from-scratch and --alone were both given. Leave one of them out; without either, both run.")
+    if "--sweep" in argv and not settings.sweep:
+        settings = msgspec.structs.replace(settings, sweep=tuple(settings.lr * share for share in RATES))
+
+    from sesame.tasks.arms import ARMS, Arm
+    from sesame.tasks.folder import RESULT, check_free, finetune
+    from sesame.tasks.opening import open_task
+
+    check_free(options.out)
+    arms: tuple[Arm, ...] = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else ARMS
+    tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
+    trainings = len(tasks) * len(arms) * options.seeds * (1 + len(settings.labels))
+    show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
+    try:
+        finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,
+                 curve=options.loss_curve, tell=show)  # fmt: skip
+    finally:
+        show.close()
+    result = msgspec.json.decode((options.out / RESULT).read_bytes())
+    notes = [
+        f"{name}: {count:,} {what}" for name, task in result["tasks"].items() for what, count in task["notes"].items()
+    ]
+    emit(
+        "finetune", {key: value for key, value in result.items() if key != "command"},
+        shown(result["tasks"]), *notes, _next(options.out, list(result["tasks"])),
+        as_json=options.json, path=None,
+    )  # fmt: skip
+    return 0
+
+
+# ----------------------------------------------------------------------------------------------- report
+def shown(tasks: dict[str, Any]) -> Any:
+    """The results of the tasks as a table: a row for each number of training examples."""
+    columns = ["task", "examples", "metric", "majority", "TF-IDF", "embeddings", "scratch", "pretrained", "gain"]
+    rows = [
+        (name, count, task["metric"], point["majority"], point["tfidf"],
+         *(_spread(point.get(what)) for what in ("embeddings", "scratch", "pretrained", "gain")))
+        for name, task in tasks.items() for count, point in _points(task)
+    ]  # fmt: skip
+    return table(
+        "On test: mean ± standard error over seeds; gain of pretrained over scratch, seed by seed", columns, rows
+    )
+
+
+def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from ((int(count), point) for count, point in task["labels"].items())
+    yield task["train"], task
+
+
+def _spread(score: dict[str, Any] | None) -> str | None:
+    if score is None:
+        return None
+    return f"{score['mean']:.3f}" + ("" if score["se"] is None else f" ± {score['se']:.3f}")
+
+
+def _next(out: Path, names: list[str]) -> str:
+    models = [shlex.quote(str(out / name)) for name in names]
+    return "\n".join([
+        f"The best model of each task is in {out}. Next:",
+        *(f"  sesame predict {model} FILE --out OUT" for model in models),
+        f"  sesame evaluate {models[0]} FILE",
+    ])  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- progress
+def _who(event: dict[str, Any]) -> str:
+    some = f", {event['labels']} examples" if event["labels"] else ""
+    return f"{event['task']}{some}, {event['arm']}, seed {event['seed']}"
+
+
+def _scores(event: dict[str, Any], part: str) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in event[part].items())
+
+
+class Lines:
+    """A line for each training, and at most every ten seconds one for a look at dev."""
+
+    def __init__(self, trainings: int) -> None:
+        self.trainings, self.done, self.last = trainings, 0, time.monotonic()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        kind, now = event["event"], time.monotonic()
+        if kind == "result":
+            self.done, self.last = self.done + 1, now
+            log.info("%d of %d: %s: test %s", self.done, self.trainings, _who(event), _scores(event, "test"))
+        elif kind in ("evaluate", "trial") and now - self.last >= 10:
+            self.last = now
+            log.info("%s: epoch %.3g, loss %.3f, dev %s",
+                     _who(event), event["epoch"], event["train_loss"], _scores(event, "dev"))  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Bar:
+    """A bar over all trainings with what goes on now; results stay above it."""
+
+    def __init__(self, trainings: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} trainings  {task.description}"),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=trainings)
+        self.bar.start()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["event"] == "result":
+            self.bar.advance(self.task)
+            self.bar.console.print(f"{_who(event)}: test {_scores(event, 'test')}", highlight=False)
+        elif event["event"] in ("evaluate", "trial"):
+            said = f"{_who(event)}: epoch {event['epoch']:.3g}, dev {_scores(event, 'dev')}"
+            self.bar.update(self.task, description=said)
+
+    def close(self) -> None:
+        self.bar.stop()

@@ -1,0 +1,70 @@
+"""What a task is learned from: a pretrained network, the same network from scratch, or its embeddings alone."""
+
+from typing import Any, Literal
+
+import msgspec
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sesame import models
+from sesame.data.batch import At, Rows
+from sesame.data.chance import seed_for
+from sesame.engine.build import Model
+from sesame.models.base import Backbone, States
+from sesame.models.transformer import Transformer, gather
+from sesame.tasks.base import Task
+from sesame.tasks.network import Network
+from sesame.tasks.reading import text_model
+
+Arm = Literal["pretrained", "scratch", "embeddings"]
+ARMS: tuple[Arm, ...] = ("embeddings", "scratch", "pretrained")
+"""In the order in which they are trained and shown."""
+
+
+class Embeddings(Backbone):
+    """A Transformer without its blocks: what a head can do with the pretrained vectors of single tokens."""
+
+    def __init__(self, whole: Transformer):
+        super().__init__()
+        self.width, self.embed, self.norm = whole.width, whole.embed, whole.norm
+
+    def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:
+        h: Float[Tensor, "*where width"] = self.embed(inputs)
+        if at is not None:
+            h = gather(h, at).flatten(0, 1)[at.flat]
+        if self.norm is not None:
+            h = self.norm(h)
+        return States(h, (h,) if layers else (), inputs.valid)
+
+
+def fresh(model: Model, seed: int) -> Transformer:
+    """The model's architecture with the weights that a pretraining run of that seed starts from."""
+    backbone, _ = text_model(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("weights", seed))
+        made = models.build(backbone.config)
+    assert isinstance(made, Transformer)
+    return made.to(backbone.embed.token.weight.device)
+
+
+def network_of(arm: Arm, model: Model, task: Task[Any, Any], seed: int, dropout: float) -> Network:
+    """The network that `arm` starts from, with a fresh head; the same for the same seed. `model` is not touched."""
+    backbone: Backbone = with_dropout(fresh(model, seed) if arm == "scratch" else text_model(model)[0], dropout)
+    if arm == "embeddings":
+        assert isinstance(backbone, Transformer)
+        backbone = Embeddings(backbone)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("head", seed))
+        head = task.head(backbone.width, dropout)
+    weight = next(backbone.parameters())
+    return Network(backbone, head.to(weight.device, weight.dtype))
+
+
+def with_dropout(backbone: Transformer, rate: float) -> Transformer:
+    """A copy of `backbone` that trains with this dropout, in attention and elsewhere."""
+    config = msgspec.structs.replace(backbone.config, dropout=rate, attention_dropout=rate)
+    with torch.device("meta"):
+        copy = Transformer(config)
+    copy.load_state_dict({key: value.clone() for key, value in backbone.state_dict().items()}, assign=True)
+    return copy

@@ -1,0 +1,247 @@
+"""A task learned from each arm, over seeds and numbers of examples, beside what needs no network."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from jaxtyping import Int
+from msgspec import Struct
+
+from sesame.config import FineTune
+from sesame.data.chance import permute
+from sesame.engine.build import Model
+from sesame.errors import UserError
+from sesame.tasks.arms import ARMS, Arm, network_of
+from sesame.tasks.base import TaskData, keyed_order
+from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
+from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
+
+Tell = Callable[[dict[str, Any]], None]
+"""Told of every event, as a line of `metrics.jsonl` has it: evaluate, trial, baseline, result, loss_curve."""
+
+
+class Mean(Struct, frozen=True):
+    """Of the test scores of one arm."""
+
+    mean: float
+    se: float | None
+    """Standard error of the mean; None for one seed."""
+    n: int
+
+
+class Gain(Struct, frozen=True):
+    """Pretrained minus scratch, seed by seed."""
+
+    mean: float
+    se: float | None
+
+
+class Point(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Scores on test, learned from so many examples."""
+
+    majority: float
+    tfidf: float
+    """Of TF-IDF and logistic regression, or their nearest equivalent for the kind."""
+    embeddings: Mean | None = None
+    scratch: Mean | None = None
+    pretrained: Mean | None = None
+    gain: Gain | None = None
+    lr: dict[str, float]
+    """The peak rate of each arm."""
+
+
+class Result(Point, frozen=True, kw_only=True, omit_defaults=True):
+    """Of one task, learned from all examples; `labels` has the same for smaller numbers of them."""
+
+    kind: str
+    metric: str
+    train: int
+    dev: int
+    test: int
+    labels: dict[str, Point]
+    notes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came out of a comparison."""
+
+    result: Result
+    best: Tuning
+    """Of the seeds of `arm`, learned from all examples, the best on dev."""
+    arm: Arm
+    encoded: Encoded
+
+
+def compare(
+    model: Model,
+    data: TaskData[Any, Any],
+    settings: FineTune,
+    *,
+    seeds: int = 3,
+    arms: Sequence[Arm] = ARMS,
+    curve: bool = False,
+    tell: Tell = lambda _: None,
+) -> Compared:
+    """Learn `data` from each of `arms` with `seeds` seeds, from all examples and from each of `settings.labels`.
+
+    The arms of one seed share the examples, their order and the start of the head. With `settings.sweep` each arm
+    has a rate of its own for each number of examples: the one of the first seed that is best on dev. `curve` adds the
+    loss between start and end of the first seed. Scores are those of the weights best on dev, on test. The network
+    that is given back is pretrained, or where that is none of the arms from scratch; one of the two must be.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds}: at least one is needed.")
+    encoded = encode(model, data, settings.length)
+    work = Comparison(
+        model, encoded, settings, tuple(settings.seed + i for i in range(seeds)), tuple(arms), curve, tell
+    )
+    for labels in settings.labels:
+        work.check(labels)
+    whole, best = work.point(0)
+    points = {str(labels): work.point(labels)[0] for labels in sorted(settings.labels)}
+    result = Result(
+        kind=data.task.kind,
+        metric=data.task.metric,
+        train=len(data.train),
+        dev=len(data.dev),
+        test=len(data.test),
+        labels=points,
+        notes=dict(data.notes.counts),
+        **msgspec.structs.asdict(whole),
+    )
+    return Compared(result, best, work.arms[-1], encoded)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One task's training runs. `labels` is the number of training examples, 0 for all, as in the events."""
+
+    model: Model
+    encoded: Encoded
+    settings: FineTune
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    curve: bool
+    tell: Tell
+
+    @property
+    def data(self) -> TaskData[Any, Any]:
+        return self.encoded.data
+
+    # ------------------------------------------------------------------------------------ which examples
+    def chosen(self, labels: int, seed: int) -> Int[np.ndarray, " example"]:
+        """Which training examples are used, in order. A smaller choice is part of every larger one of the seed."""
+        if not labels:
+            return np.arange(len(self.data.train))
+        return np.sort(keyed_order(self.data.train, "labels", seed)[:labels])
+
+    def check(self, labels: int) -> None:
+        """Raise UserError where so few examples cannot be learned from, or there are not so many."""
+        if labels > len(self.data.train):
+            raise UserError(f"--labels {labels}: {self.data.name} has {len(self.data.train)} training examples.")
+        for seed in self.seeds:
+            some = [self.data.train[i] for i in self.chosen(labels, seed)]
+            try:
+                type(self.data.task).labels_of(self.data.task.config, some)
+            except UserError as error:
+                raise UserError(f"--labels {labels}, seed {seed}: {error} Ask for more examples.") from None
+
+    # ------------------------------------------------------------------------------------------ training
+    def point(self, labels: int) -> tuple[Point, Tuning]:
+        """The scores learned from so many examples, and the best network on dev of the last arm."""
+        scores: dict[Arm, list[float]] = {}
+        rates: dict[str, float] = {}
+        best: Tuning | None = None
+        metric = self.data.task.metric
+        plain = self.baselines(labels)
+        for arm in self.arms:
+            rates[arm], first = self.sweep(arm, labels)
+            scores[arm] = []
+            for seed in self.seeds:
+                tuning = first if first and seed == self.seeds[0] else self.tune(arm, labels, seed, rates[arm])
+                test = tuning.test(self.encoded)
+                scores[arm].append(test[metric])
+                told = {"lr": rates[arm], **msgspec.to_builtins(tuning.best), "test": test}
+                self.say("result", arm, labels, seed, **told)
+                if self.curve and not labels and arm != "embeddings" and seed == self.seeds[0]:
+                    self.trace(arm, seed, tuning)
+                if arm == self.arms[-1] and (best is None or tuning.best.dev[metric] > best.best.dev[metric]):
+                    best = tuning
+        assert best is not None
+        gain = gain_of(scores["pretrained"], scores["scratch"]) if {"pretrained", "scratch"} <= set(scores) else None
+        return Point(**plain, **{arm: mean_of(s) for arm, s in scores.items()}, gain=gain, lr=rates), best
+
+    def baselines(self, labels: int) -> dict[str, float]:
+        """Majority and TF-IDF, the mean over the seeds' choices of examples."""
+        task, test = self.data.task, self.data.test
+        scores: dict[str, list[float]] = {"majority": [], "tfidf": []}
+        for seed in self.seeds if labels else self.seeds[:1]:  # all examples are the same for every seed
+            train = [self.data.train[i] for i in self.chosen(labels, seed)]
+            for name, predictions in (("majority", task.majority(train, test)), ("tfidf", task.lexical(train, test))):
+                metrics = task.metrics(test, predictions)
+                scores[name].append(metrics[task.metric])
+                self.say("baseline", name, labels, seed, test=metrics)
+        return {name: float(np.mean(found)) for name, found in scores.items()}
+
+    def sweep(self, arm: Arm, labels: int) -> tuple[float, Tuning | None]:
+        """The rate that is best on dev with the first seed, and what that seed learned with it."""
+        if not self.settings.sweep:
+            return self.settings.lr, None
+        seed, metric = self.seeds[0], self.data.task.metric
+        best: Tuning | None = None
+        found = 0.0
+        for rate in self.settings.sweep:
+            try:
+                tuning = self.tune(arm, labels, seed, rate, event="trial")
+            except Diverged:
+                continue
+            if best is None or tuning.best.dev[metric] > best.best.dev[metric]:
+                best, found = tuning, rate
+        if best is None:
+            raise Diverged(
+                f"{self.data.name}: {arm} learns at none of the rates {self.settings.sweep}. Try lower ones."
+            )
+        for evaluation in best.evaluations:
+            self.say("evaluate", arm, labels, seed, lr=found, **msgspec.to_builtins(evaluation))
+        return found, best
+
+    def tune(self, arm: Arm, labels: int, seed: int, rate: float, event: str = "evaluate") -> Tuning:
+        settings = msgspec.structs.replace(self.settings, lr=rate, seed=seed)
+
+        def told(evaluation: Evaluation) -> None:
+            self.say(event, arm, labels, seed, lr=rate, **msgspec.to_builtins(evaluation))
+
+        network = network_of(arm, self.model, self.data.task, seed, settings.dropout)
+        sequences = np.flatnonzero(np.isin(self.encoded.train.owner, self.chosen(labels, seed)))
+        return fine_tune(network, self.encoded, settings, sequences, told)
+
+    def trace(self, arm: Arm, seed: int, tuning: Tuning) -> None:
+        """The loss along the line between the start and the end of one training, on a keyed sample of train."""
+        start = network_of(arm, self.model, self.data.task, seed, self.settings.dropout)
+        count = len(self.encoded.train)
+        sample = np.sort(permute(np.arange(min(count, SAMPLE)), count, "loss curve", self.settings.seed))
+        losses = loss_curve(start, tuning.network, self.encoded, sample)
+        self.say("loss_curve", arm, 0, seed, alpha=ALPHAS, loss=losses.tolist())
+
+    def say(self, event: str, arm: str, labels: int, seed: int, **values: Any) -> None:
+        self.tell({"event": event, "task": self.data.name, "arm": arm, "seed": seed, "labels": labels, **values})
+
+
+# -------------------------------------------------------------------------------------------- statistics
+def mean_of(scores: Sequence[float]) -> Mean:
+    return Mean(float(np.mean(scores)), standard_error(scores), len(scores))
+
+
+def gain_of(ours: Sequence[float], theirs: Sequence[float]) -> Gain:
+    """Mean and standard error of the differences, seed by seed."""
+    paired = np.subtract(ours, theirs)
+    return Gain(float(paired.mean()), standard_error(paired.tolist()))
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Of the mean, from the sample's own spread; None for a single value, which has none."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None

@@ -1,0 +1,104 @@
+"""The fine-tuning folder: tasks compared one after another, what happened line by line, the best models."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from sesame.config import FineTune
+from sesame.engine import machine
+from sesame.engine.build import load
+from sesame.errors import UserError
+from sesame.tasks.arms import ARMS, Arm
+from sesame.tasks.base import TaskData
+from sesame.tasks.comparison import Compared, Result, Tell, compare
+from sesame.tasks.reading import text_model
+from sesame.tasks.tuned import Card, Tuned
+
+log = logging.getLogger(__name__)
+
+CONFIG, METRICS, RESULT = "config.json", "metrics.jsonl", "result.json"
+
+
+def finetune(
+    run: Path | str,
+    tasks: Sequence[TaskData[Any, Any]],
+    out: Path | str,
+    settings: FineTune = FineTune(),  # noqa: B008  frozen
+    *,
+    seeds: int = 3,
+    arms: Sequence[Arm] = ARMS,
+    curve: bool = False,
+    tell: Tell = lambda _: None,
+) -> dict[str, Result]:
+    """Fine-tune the model of `run` on each of `tasks` into the new folder `out`; see `comparison.compare`.
+
+    The folder gets config.json, metrics.jsonl (a line an event, of which `tell` is told too), result.json (written
+    anew after each task) and, under each task's name, the best model. Raises UserError where `out` is not empty.
+    """
+    out = Path(out)
+    if twice := sorted({data.name for data in tasks if [other.name for other in tasks].count(data.name) > 1}):
+        raise UserError(f"two tasks are called {', '.join(twice)}. Rename the folder or task file of one.")
+    check_free(out)
+    model = load(run)
+    text_model(model)
+    threads = settings.threads or machine.cores()
+    torch.set_num_threads(threads)
+    machine.keep_freed_memory()
+    out.mkdir(parents=True, exist_ok=True)
+    told = {
+        "run": str(run),
+        "step": model.step,
+        "tasks": {data.name: data.task.config for data in tasks},
+        "settings": settings,
+        "seeds": seeds,
+        "arms": tuple(arms),
+        "machine": {"torch": str(torch.__version__), "cpu": machine.cpu_model(), "threads": str(threads)},
+    }
+    _write_json(out / CONFIG, told)
+    began, results = time.monotonic(), dict[str, Result]()
+    with (out / METRICS).open("ab") as lines:
+
+        def noted(event: dict[str, Any]) -> None:
+            lines.write(msgspec.json.encode(event) + b"\n")
+            lines.flush()
+            tell(event)
+
+        for data in tasks:
+            compared = compare(model, data, settings, seeds=seeds, arms=arms, curve=curve, tell=noted)
+            results[data.name] = compared.result
+            tuned_of(compared, text_model(model)[1], settings).save(out / data.name)
+            seconds = round(time.monotonic() - began, 1)
+            _write_json(out / RESULT, {"command": "finetune", "seconds": seconds, "run": str(run), "tasks": results})
+    return results
+
+
+def tuned_of(compared: Compared, vocabulary: Any, settings: FineTune) -> Tuned:
+    """The best network of a comparison, as it is saved."""
+    best, encoded = compared.best, compared.encoded
+    backbone: Any = best.network.backbone
+    card = Card(
+        name=encoded.data.name,
+        task=best.task.config,
+        labels=tuple(best.task.labels),
+        backbone=backbone.config,
+        length=encoded.length,
+        settings=settings,
+        arm=compared.arm,
+        dev=best.best.dev,
+    )
+    return Tuned(card, best.task, best.network, vocabulary)
+
+
+def check_free(out: Path) -> None:
+    """Raise UserError where there is something at `out` already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not empty. Nothing was overwritten: choose another --out.")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -1,0 +1,69 @@
+"""A backbone with a task's head on it, and what it says about sequences of any number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sesame.models.base import Backbone
+from sesame.tasks.base import Head, Task
+from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
+
+TOKENS = 4096
+"""Tokens that are read at once without gradients."""
+
+
+class Network(nn.Module):
+    """What is fine-tuned."""
+
+    def __init__(self, backbone: Backbone, head: Head):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, batch: TaskBatch) -> Float[Tensor, "*what out"]:
+        """The head's scores; the last layer computes the states that the head reads and no others."""
+        states = self.backbone(batch.rows, batch.at).last
+        return self.head(states[batch.order], batch)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def scores_of(network: Network, sequences: Sequences, pad: int) -> Float[np.ndarray, "*what out"]:
+    """The scores of all sequences, in their order: what the sequences give one by one, without dropout.
+
+    Sequences of about the same length are read together, so that next to nothing of a batch is empty.
+    """
+    network.eval()
+    groups, scores = groups_of(sequences.lengths), []
+    with torch.inference_mode():
+        for chosen in groups:
+            batch = batch_of(sequences, chosen, pad).to(network.device)
+            scores.append(network(batch).float().cpu().numpy())
+    together = np.concatenate(scores)
+    if len(together) == len(sequences):  # a row a sequence; also right where each reads one position
+        place = np.concatenate(groups)
+    else:  # a row a read position
+        edges = sequences.read_offsets
+        place = np.concatenate([np.arange(edges[i], edges[i + 1]) for chosen in groups for i in chosen])
+    ordered = np.empty_like(together)
+    ordered[place] = together
+    return ordered
+
+
+def groups_of(lengths: Int[np.ndarray, " sequence"]) -> list[Int[np.ndarray, " chosen"]]:
+    """Every sequence in one group of about `TOKENS` tokens, with others of about the same length."""
+    order = np.argsort(lengths, kind="stable")
+    number = (np.cumsum(lengths[order]) - 1) // TOKENS
+    return np.split(order, np.flatnonzero(np.diff(number)) + 1)
+
+
+def predict(
+    task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Sequences, pad: int
+) -> list[Any]:
+    """One prediction an example."""
+    return task.decode(examples, sequences, scores_of(network, sequences, pad))

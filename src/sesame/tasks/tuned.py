@@ -1,0 +1,109 @@
+"""Fine-tuned models: saved, opened again, and put to work on files of the kind they were trained on."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sesame import config
+from sesame.config import FineTune
+from sesame.data.tokenizer import Vocabulary
+from sesame.errors import UserError
+from sesame.models.transformer import Transformer
+from sesame.tasks.base import Notes, Task
+from sesame.tasks.network import Network, predict
+from sesame.tasks.opening import class_of
+
+TASK, WEIGHTS, TOKENIZER = "task.json", "model.safetensors", "tokenizer"
+
+
+class Card(Struct, frozen=True, kw_only=True):
+    """What `task.json` holds: all that is needed to build the network and use it as it was used in training."""
+
+    name: str
+    task: config.Task
+    labels: tuple[str, ...]
+    backbone: config.Transformer
+    length: int
+    """Tokens a sequence may have."""
+    settings: FineTune
+    arm: str
+    dev: dict[str, float]
+    """Metrics on dev."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned model."""
+
+    card: Card
+    task: Task[Any, Any]
+    network: Network
+    vocabulary: Vocabulary
+
+    def save(self, folder: Path) -> None:
+        """Write task.json, the weights and the tokenizer; the folder appears complete or not at all."""
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        beside.mkdir(parents=True)
+        try:
+            (beside / TASK).write_bytes(msgspec.json.format(msgspec.json.encode(self.card), indent=2) + b"\n")
+            weights = {key: value.cpu().contiguous() for key, value in self.network.state_dict().items()}
+            save_file(weights, beside / WEIGHTS)
+            self.vocabulary.save(beside / TOKENIZER)
+            beside.rename(folder)
+        except SafetensorError as error:
+            raise UserError(f"{folder}: the model cannot be written ({error}). Nothing was left there.") from None
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def evaluate(self, file: Path, notes: Notes) -> tuple[int, dict[str, float]]:
+        """How many labelled examples `file` has, and the metrics on them."""
+        examples = self.task.check(self.task.read(self.card.task, file, notes), notes)
+        return len(examples), self.task.metrics(examples, self._predict(examples, notes))
+
+    def predict(self, file: Path, out: Path, notes: Notes) -> int:
+        """Write predictions for the examples of `file` to `out`, in the format they came in; returns how many."""
+        examples = self.task.read(self.card.task, file, notes, labelled=False)
+        self.task.write(examples, self._predict(examples, notes), out)
+        return len(examples)
+
+    def _predict(self, examples: list[Any], notes: Notes) -> list[Any]:
+        sequences = self.task.encode(examples, self.vocabulary, self.card.length, notes)
+        return predict(self.task, self.network, examples, sequences, self.vocabulary.pad)
+
+
+def open_tuned(path: Path | str) -> Tuned:
+    """A fine-tuned model: its folder, or a folder made by `sesame finetune` that holds a single one.
+
+    Raises UserError where there is none, or several, or it is damaged.
+    """
+    folder = _folder_of(Path(path))
+    try:
+        card = msgspec.json.decode((folder / TASK).read_bytes(), type=Card)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / TASK} is damaged, or written by another version of sesame ({error}).") from None
+    task = class_of(card.task)(card.task, card.labels)
+    network = Network(Transformer(card.backbone), task.head(card.backbone.width, card.settings.dropout))
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"{folder / WEIGHTS} cannot be read ({said}). Fine-tune again.") from None
+    return Tuned(card, task, network.eval(), Vocabulary.open(folder / TOKENIZER))
+
+
+def _folder_of(path: Path) -> Path:
+    if (path / TASK).is_file():
+        return path
+    found = sorted(file.parent for file in path.rglob(TASK)) if path.is_dir() else []
+    if not found:
+        raise UserError(f"{path} holds no fine-tuned model. Make one: sesame finetune RUN TASK --out DIR.")
+    if len(found) > 1:
+        raise UserError(f"{path} holds several models. Choose one of {', '.join(map(str, found))}.")
+    return found[0]
