@@ -33,9 +33,13 @@ VERBS = (
     ),
     Verb(("fill",), "fill the [MASK]s of a text, with probabilities", "fill", "fill_command"),
     Verb(("embed",), "turn each line of a file into a vector", "embed", "embed_command"),
+    Verb(("finetune",), "train on labelled data, beside scratch, TF-IDF and more", "finetune", "finetune_command"),
+    Verb(("predict",), "put a fine-tuned model to work on a file", "predict", "predict_command"),
+    Verb(("evaluate",), "score a fine-tuned model on a labelled file", "evaluate", "evaluate_command"),
     Verb(("import",), "open a published checkpoint as a run", "import_", "import_command"),
     Verb(("export",), "write a run as a folder that transformers opens", "export", "export_command"),
     Verb(("runs",), "list the runs of a folder: state, steps, loss, speed, disk", "runs", "runs_command"),
+    Verb(("report",), "what runs did, on one HTML page: curves, fill examples, results", "report", "report_command"),
 )
 
 

@@ -1,0 +1,334 @@
+"""Run folders and fine-tuning folders as tables of plain rows. Nothing is written into them."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from sesame import config
+from sesame.engine.run import Run, found_in, is_run
+from sesame.errors import UserError
+
+Row = dict[str, Any]
+
+MOST_TRAINING_POINTS = 300
+"""Points of the training loss that a curve keeps: a phone has fewer dots across."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One run folder."""
+
+    label: str
+    """What the page calls it: the end of its path, as long as it must be to be told from the others."""
+    run: Run
+    state: str
+    """running, finished, interrupted, failed, imported; killed where the process is gone without a word."""
+    reason: str
+    step: int
+    held_out: list[Row]
+    """`step`, `tokens`, `seconds`, and every measure of the evaluation (`masked_lm.loss`, …)."""
+    training: list[Row]
+    """The same of the log, averaged where there are more lines than dots."""
+    tokens: float
+    seconds: float
+    """Of training, evaluation included; pauses between two sittings are not counted."""
+    began: float
+    """Seconds since 1970; 0 where nothing is logged."""
+    notes: list[str]
+
+    @property
+    def terms(self) -> list[str]:
+        """The terms of the loss, as they are named in the log."""
+        last = (self.held_out or self.training or [{}])[-1]
+        return [key.removesuffix(".loss") for key in last if key.endswith(".loss")]
+
+    @property
+    def unit(self) -> str:
+        """What `tokens` counts."""
+        data = self.run.recipe.data
+        return {config.ImageData: "images", config.SpeechData: "frames"}.get(type(data), "tokens")
+
+
+class Score(Struct, frozen=True):
+    """A mean over seeds; `se` is its standard error, None for a single number."""
+
+    mean: float
+    se: float | None = None
+    n: int = 1
+
+
+class Gain(Struct, frozen=True):
+    """Pretrained minus scratch, paired by seed."""
+
+    mean: float
+    se: float | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it lies more than two standard errors from nothing."""
+        return bool(self.se is not None and abs(self.mean) > 2 * self.se)
+
+
+class TaskResult(Struct, frozen=True, kw_only=True):
+    """One task of a fine-tuning `result.json`; with `labels` the same for smaller training sets."""
+
+    metric: str = ""
+    kind: str = ""
+    train: int = 0
+    dev: int = 0
+    test: int = 0
+    majority: float | Score | None = None
+    tfidf: float | Score | None = None
+    embeddings: float | Score | None = None
+    scratch: float | Score | None = None
+    pretrained: float | Score | None = None
+    gain: Gain | None = None
+    lr: dict[str, float] = {}
+    """Peak learning rate of each arm."""
+    labels: dict[str, "TaskResult"] = {}
+    notes: dict[str, int] = {}
+    """What was skipped, cut or windowed: how many of each."""
+
+    def score(self, column: str) -> Score | None:
+        """One of `COLUMNS`."""
+        value = getattr(self, column)
+        return Score(float(value)) if isinstance(value, int | float) else value
+
+
+COLUMNS = ("majority", "tfidf", "embeddings", "scratch", "pretrained")
+
+
+class _Result(Struct, frozen=True):
+    tasks: dict[str, TaskResult]
+    seconds: float | None = None
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """One fine-tuning folder."""
+
+    label: str
+    path: Path
+    settings: Row
+    """What `config.json` holds, as it is."""
+    run: str
+    """The pretrained model."""
+    seconds: float | None
+    tasks: dict[str, TaskResult]
+    """Empty while there is no `result.json`."""
+    events: list[Row]
+    finished: bool
+
+    @property
+    def names(self) -> list[str]:
+        """Every task that is named anywhere, in order of appearance."""
+        return list(dict.fromkeys([*self.tasks, *(event["task"] for event in self.events)]))
+
+
+def open_folders(paths: Sequence[Path]) -> tuple[list[Pretraining], list[FineTuning]]:
+    """Each of `paths` as what it is, in the order given. UserError for one that is neither, or given twice."""
+    resolved = [path.resolve() for path in paths]
+    for number, path in enumerate(resolved):
+        if path in resolved[:number]:
+            raise UserError(f"{paths[number]} is given twice. Name every run once.")
+    runs: list[Pretraining] = []
+    tunings: list[FineTuning] = []
+    for path, label in zip(paths, labels(resolved), strict=True):
+        if is_run(path):
+            runs.append(pretraining(Run.open(path), label))
+        elif _is_tuning(path):
+            tunings.append(fine_tuning(path, label))
+        else:
+            raise _no_run(path)
+    return runs, tunings
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of `paths` that tell all of them apart."""
+    for parts in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        ends = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(ends)) == len(ends):
+            return ends
+    return [str(path) for path in paths]
+
+
+def _no_run(path: Path) -> UserError:
+    if not path.exists():
+        return UserError(f"{path} does not exist. Give run folders (sesame pretrain, sesame finetune).")
+    inside = [str(run.path) for run in found_in(path) if run.path != path]
+    inside += [str(p) for p in sorted(path.iterdir()) if p.is_dir() and _is_tuning(p)] if path.is_dir() else []
+    hint = (
+        f" There are some in it: {', '.join(inside[:6])}." if inside else " `sesame runs DIR` lists those of a folder."
+    )
+    return UserError(f"{path} is neither a pretraining run nor a fine-tuning folder.{hint}")
+
+
+# ------------------------------------------------------------------------------------------- pretraining
+def pretraining(run: Run, label: str) -> Pretraining:
+    """What a run's log says, with the tokens seen and the seconds trained at every line."""
+    said = run.state()
+    state = said.state if said else "killed"
+    if state == "running" and not run.is_live():
+        state = "killed"
+    events = list(run.events())
+    clock, seen = elapsed(events), tokens_at(events)
+    held_out: list[Row] = []
+    training: list[Row] = []
+    notes: list[str] = []
+    dropped = 0
+    for event, seconds, tokens in zip(events, clock, seen, strict=True):
+        measures = {key: value for key, value in event.items() if key == "loss" or key.endswith((".loss", ".accuracy"))}
+        if not all(map(_finite, measures.values())):
+            dropped += 1
+        elif event["event"] in ("evaluate", "log"):
+            rows = held_out if event["event"] == "evaluate" else training
+            rows.append({"step": event["step"], "tokens": tokens, "seconds": seconds, **measures})
+    if dropped:
+        notes.append(f"{dropped} lines of the log hold numbers that are not finite; the curves leave them out.")
+    if events and not held_out and state != "imported":
+        notes.append("Nothing was held out of its data, so there is no held-out loss.")
+    first = events[0] if events else {}
+    return Pretraining(
+        label=label,
+        run=run,
+        state=state,
+        reason=said.reason if said else "",
+        step=max([said.step if said else 0, *(event["step"] for event in events[-1:])]),
+        held_out=held_out,
+        training=thinned(training, MOST_TRAINING_POINTS),
+        tokens=seen[-1] if seen else 0.0,
+        seconds=clock[-1] if clock else 0.0,
+        began=first["time"] - first.get("seconds", 0.0) if first else 0.0,
+        notes=notes,
+    )
+
+
+def elapsed(events: Sequence[Row]) -> list[float]:
+    """Seconds of training at each event: the time of day, less the pauses between two sittings.
+
+    A line of the log says how fast its steps were, and so how long they took. Where more time than that has passed
+    since the line before, the run lay still.
+    """
+    clocks: list[float] = []
+    since, clock, tokens = (events[0]["time"] - events[0].get("seconds", 0.0), 0.0, 0.0) if events else (0.0, 0.0, 0.0)
+    begin = 0  # the first event since the last line of the log
+    for number, event in enumerate(events):
+        passed = max(event["time"] - since, 0.0)
+        if event["event"] == "log":
+            speed = event.get("tokens_per_second") or 0.0
+            if speed > 0:
+                # A tenth more is no pause: speeds are rounded, and the clock of the day may be set.
+                worked = (event["tokens"] - tokens) / speed
+                passed = passed if passed < 1.1 * worked + 1 else worked
+            clocks[begin:] = [min(earlier, clock + passed) for earlier in clocks[begin:]]
+            since, clock, tokens, begin = event["time"], clock + passed, event["tokens"], number + 1
+            clocks.append(clock)
+        else:
+            clocks.append(clock + passed)
+    return clocks
+
+
+def tokens_at(events: Sequence[Row]) -> list[float]:
+    """Tokens (images, frames) seen at each event, from those that the log counts; past its end, at the same rate."""
+    known = [(0, 0.0)] + [(event["step"], float(event["tokens"])) for event in events if event["event"] == "log"]
+    steps, tokens = np.array(known, float).T
+    rate = tokens[-1] / steps[-1] if steps[-1] else 0.0
+    at = np.array([event["step"] for event in events], float)
+    return [float(t) for t in np.interp(at, steps, tokens) + rate * np.maximum(at - steps[-1], 0)]
+
+
+def thinned(rows: list[Row], most: int) -> list[Row]:
+    """At most `most` rows, each the mean of neighbouring ones."""
+    if len(rows) <= most:
+        return rows
+    blocks = np.array_split(np.arange(len(rows)), most)
+    return [{key: float(np.mean([rows[i][key] for i in block])) for key in rows[block[0]]} for block in blocks]
+
+
+def word_frequencies(run: Run) -> dict[str, float]:
+    """What guessing by word frequency alone gives, with the frequencies (plus one) that the run's bias started from.
+
+    The loss is their entropy in nats a token, the accuracy the share of the most frequent word. Empty where the run
+    keeps none, or does not guess single tokens.
+    """
+    pretext = run.recipe.pretext
+    if not isinstance(pretext, config.Bert) or not pretext.masked_lm:
+        return {}
+    for path in sorted((run.path / "artifacts").glob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            if "counts" in file:
+                share = (file["counts"] + 1.0) / (file["counts"] + 1.0).sum()
+                return {"loss": float(-(share * np.log(share)).sum()), "accuracy": float(share.max())}
+    return {}
+
+
+# ------------------------------------------------------------------------------------------- fine-tuning
+def _is_tuning(path: Path) -> bool:
+    """Whether `path` is a fine-tuning folder: a result with tasks, or a log whose lines name an arm."""
+    try:
+        if "tasks" in json.loads((path / "result.json").read_bytes()):
+            return True
+    except (OSError, ValueError, TypeError):
+        pass
+    try:
+        with (path / "metrics.jsonl").open(encoding="utf-8") as lines:
+            return "arm" in json.loads(lines.readline() or "{}")
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def fine_tuning(path: Path, label: str) -> FineTuning:
+    """One fine-tuning folder, finished or not."""
+    settings = _json(path / "config.json") if (path / "config.json").exists() else {}
+    file = path / "result.json"
+    result = _Result({})
+    if file.exists():
+        try:
+            result = msgspec.json.decode(file.read_bytes(), type=_Result)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{file} is no result of fine-tuning ({error}). Remove it, or repeat the command."
+            ) from None
+    return FineTuning(
+        label=label,
+        path=path,
+        settings=settings,
+        run=str(result.run or settings.get("run", "")),
+        seconds=result.seconds,
+        tasks=result.tasks,
+        events=list(_lines(path / "metrics.jsonl")),
+        finished=file.exists(),
+    )
+
+
+def _json(path: Path) -> Row:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Mend it, or leave this folder out.") from None
+    return value if isinstance(value, dict) else {"config": value}
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    """The lines of a fine-tuning log that name a task; a last line that is not written to its end is left out."""
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else (), 1):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            if line.endswith(b"\n"):
+                raise UserError(f"{path}: line {number} is no JSON. Mend or remove that line.") from None
+            return
+        if isinstance(event, dict) and "task" in event:
+            yield event
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,120 @@
+"""What stands on the page: the figures, fill examples, results and settings of the runs it is about."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from sesame.config import TextData
+from sesame.data.store import StoreInfo, read_info
+from sesame.errors import UserError
+from sesame.report import figures
+from sesame.report.figures import Figure, Look
+from sesame.report.fills import Filled, fills
+from sesame.report.pretraining_figures import pretraining_figures
+from sesame.report.reading import FineTuning, Pretraining, TaskResult
+from sesame.report.reproduce import flat
+from sesame.report.task_figures import gain_by_task, task_figures
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of one fine-tuning folder."""
+
+    name: str
+    """With the folder's name, where several folders are compared."""
+    anchor: str
+    """Its place in the page, and what its figures' names begin with."""
+    result: TaskResult | None
+    figures: list[Figure]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page, in its order."""
+
+    title: str
+    runs: list[Pretraining]
+    tunings: list[FineTuning]
+    notes: list[str]
+    """What is missing, or cannot be compared."""
+    tasks: list[Task]
+    gain: Figure | None
+    looks: list[Look]
+    """How each pretraining run is drawn."""
+    pretraining: dict[str, list[Figure]]
+    """Over `tokens` and over `time`."""
+    filled: dict[str, list[Filled]]
+    """Fill examples by the label of the run."""
+
+    @property
+    def results(self) -> list[tuple[Task, TaskResult]]:
+        return [(task, task.result) for task in self.tasks if task.result]
+
+    @property
+    def figures(self) -> Iterator[Figure]:
+        if self.gain:
+            yield self.gain
+        for part in (*self.pretraining.values(), *(task.figures for task in self.tasks)):
+            yield from part
+
+
+def compose(runs: Sequence[Pretraining], tunings: Sequence[FineTuning], texts: Sequence[str] = ()) -> Report:
+    """The report on `runs` and `tunings`. Raises UserError for one of `texts` that cannot be filled."""
+    looks = figures.looks([run.label for run in runs])
+    filled, notes = {}, [f"{run.label}: {note}" for run in runs for note in run.notes]
+    for run in runs:
+        found, missing = fills(run, texts)
+        notes += [f"{run.label}: {note}" for note in missing]
+        if found:
+            filled[run.label] = found
+    if len({run.run.config.data for run in runs if run.held_out}) > 1:
+        notes.append("These runs read different texts, or cut them differently: their losses cannot be compared.")
+    tasks = [task for tuning in tunings for task in _tasks(tuning, several=len(tunings) > 1)]
+    return Report(
+        title=", ".join([*(run.label for run in runs), *(tuning.label for tuning in tunings)]),
+        runs=list(runs),
+        tunings=list(tunings),
+        notes=notes,
+        tasks=tasks,
+        gain=gain_by_task([(task.name, task.result) for task in tasks if task.result]),
+        looks=looks,
+        pretraining=pretraining_figures(runs, looks),
+        filled=filled,
+    )
+
+
+def _tasks(tuning: FineTuning, several: bool) -> Iterator[Task]:
+    for task in tuning.names:
+        name = f"{task} ({tuning.label})" if several else task
+        anchor = re.sub(r"[^a-z0-9]+", "-", f"task-{name}".lower()).strip("-")
+        yield Task(name, anchor, tuning.tasks.get(task), task_figures(tuning, task, anchor))
+
+
+# ---------------------------------------------------------------------------------------------- settings
+def settings(run: Pretraining) -> dict[str, object]:
+    """Every setting of a run under its dotted name, and the machine it ran on."""
+    machine = {f"machine.{key}": value for key, value in run.run.config.machine.items()}
+    return flat(msgspec.to_builtins(run.run.recipe)) | machine
+
+
+def differences(runs: Sequence[Pretraining]) -> list[tuple[str, list[object]]]:
+    """The settings in which runs differ, each with the values of all runs; None where a run has no such setting."""
+    of_runs = [settings(run) for run in runs]
+    names = dict.fromkeys(name for own in of_runs for name in own)
+    rows = [(name, [own.get(name) for own in of_runs]) for name in names]
+    return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
+
+
+def text_of(run: Pretraining) -> StoreInfo | None:
+    """What the run's prepared text holds; None for other data, and where the text is gone."""
+    data = run.run.recipe.data
+    if not isinstance(data, TextData) or not data.store:
+        return None
+    try:
+        info = read_info(Path(data.store))
+    except UserError:
+        return None
+    return info if info.hash == run.run.config.data else None

@@ -1,0 +1,62 @@
+"""The command that repeats a run, from the settings that its folder froze."""
+
+import shlex
+from typing import Any
+
+import msgspec
+
+from sesame import recipes
+from sesame.config import Recipe, TextData
+from sesame.report.reading import FineTuning, Pretraining
+
+_DECIDED = {"max_minutes", "max_tokens", "eval_every", "save_every", "data.store", "data.source", "backbone.vocab"}
+"""What the number of steps and the data already say, or what changes no weight."""
+
+
+def pretrain_command(run: Pretraining) -> str:
+    """The line to type, or where to look when no single line says it all."""
+    recipe, origin, out = run.run.recipe, run.run.config.origin, shlex.quote(run.run.path.name)
+    if run.state == "imported":
+        return f"sesame import {shlex.quote(origin)} --out {out}"
+    changed = differing(recipe)
+    if changed is None or any(isinstance(value, dict | list) for value in changed.values()):
+        return f"# {run.run.path}/config.json holds the recipe; read it into sesame.Recipe and call sesame.pretrain"
+    data = recipe.data.store if isinstance(recipe.data, TextData) else recipe.data.source
+    words = ["sesame", "pretrain", recipe.name, "--data", data, "--out", run.run.path.name]
+    words += ["--from", origin] if origin else []
+    words += ["--steps", str(recipe.steps)]
+    for name, value in changed.items():
+        words += option(name, value)
+    return shlex.join(words)
+
+
+def differing(recipe: Recipe) -> dict[str, Any] | None:
+    """Every setting in which a recipe differs from the ready-made one of its name; None where there is none."""
+    if recipe.name not in recipes.RECIPES:
+        return None
+    ready, own = flat(msgspec.to_builtins(recipes.find(recipe.name))), flat(msgspec.to_builtins(recipe))
+    if ready.keys() != own.keys():  # another kind of data, network or task
+        return None
+    return {key: value for key, value in own.items() if value != ready[key] and key not in _DECIDED | {"steps"}}
+
+
+def option(name: str, value: Any) -> list[str]:
+    """A setting as the command line takes it."""
+    written = name.replace("_", "-")
+    if isinstance(value, bool):
+        head, _, last = written.rpartition(".")
+        prefix = f"{head}." if head else ""
+        return [f"--{prefix}{'' if value else 'no-'}{last}"]
+    return [f"--{written}", str(value)]
+
+
+def finetune_command(tuning: FineTuning) -> str:
+    """The line that made a fine-tuning folder, where its settings hold it."""
+    return str(tuning.settings.get("command", ""))
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else key).items()}

@@ -1,0 +1,140 @@
+"""Fine-tuning as figures: the three arms of a task over epochs, over labels and along the loss curve."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from sesame.report import curves, figures, wording
+from sesame.report.curves import ARMS, Point
+from sesame.report.figures import Figure, Look
+from sesame.report.reading import FineTuning, Row, TaskResult
+
+ARM_LOOKS = figures.looks(ARMS)
+GAIN_LOOK = Look("gain", ARM_LOOKS[0].colour, ARM_LOOKS[0].dash, ARM_LOOKS[0].shape)
+TWO_ERRORS = "two standard errors each way"
+
+
+def gain_by_task(results: Sequence[tuple[str, TaskResult]]) -> Figure | None:
+    """The paired gain of every task, at a glance; None where nothing is compared."""
+    gains = [(name, result.gain) for name, result in results if result.gain]
+    if not gains:
+        return None
+    rows = [{"task": name, **_span(gain.mean, gain.se or 0.0, scale=100, errors=2)} for name, gain in gains]
+    said = "; ".join(f"{name} {wording.gain(gain)}" for name, gain in gains)
+    x = alt.X("mean:Q", title="gain over scratch × 100", axis=alt.Axis(tickCount=6))
+    low = alt.X("low:Q", title="gain over scratch × 100")
+    base = alt.Chart().encode(y=alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=150, grid=False)))
+    zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(x=alt.datum(0))
+    bars = base.mark_rule(color=GAIN_LOOK.colour, strokeWidth=3).encode(x=low, x2="high:Q")
+    tip = [alt.Tooltip("task:N"), *_numbers("mean", "low", "high")]
+    dots = base.mark_point(color=GAIN_LOOK.colour, size=90, filled=True, opacity=1).encode(x=x, tooltip=tip)
+    summary = f"Pretrained minus scratch, paired by seed: {said}. The bars span {TWO_ERRORS}."
+    return Figure("gain-by-task", "gain over scratch, by task", summary, rows, alt.layer(zero, bars, dots))
+
+
+def task_figures(tuning: FineTuning, task: str, stem: str) -> list[Figure]:
+    """What there is of: scores over epochs and over labels, the loss curve. `stem` begins the names of all."""
+    result = tuning.tasks.get(task)
+    metric = result.metric if result else _first_metric(tuning, task)
+    found = []
+    if points := curves.over_epochs(tuning.events, task, metric):
+        found.append(_over_epochs(stem, metric, points))
+    if result and len(curves.by_labels(result)) > 1:
+        found.append(_over_labels(stem, metric, curves.over_labels(result)))
+        if gains := curves.gain_over_labels(result):
+            found.append(_gain_over_labels(stem, gains))
+    if points := curves.over_alpha(tuning.events, task):
+        found.append(_over_alpha(stem, points))
+    return found
+
+
+def _first_metric(tuning: FineTuning, task: str) -> str:
+    """Where no result names the metric: the first score that the log has."""
+    return next((name for event in tuning.events if event["task"] == task for name in event.get("dev", {})), "")
+
+
+def _over_epochs(stem: str, metric: str, points: list[Point]) -> Figure:
+    best = {arm: max(own, key=lambda point: point.mean) for arm, own in _by_arm(points).items()}
+    said = "; ".join(f"{arm} at best {wording.score(p.mean, p.se)}, after {p.x:g} epochs" for arm, p in best.items())
+    seeds = sorted({point.n for point in points})
+    over = f"{seeds[-1]} seed{'s' * (seeds[-1] != 1)}"
+    note = "" if len(seeds) == 1 else " Where a seed has fewer epochs, the mean is over the others."
+    summary = f"On dev, mean and standard error over {over}: {said}.{note}"
+    chart = _lines(figures.x_axis("epoch", "epochs"), f"{wording.metric(metric)} × 100", points)
+    title = f"{wording.metric(metric)} on dev over epochs"
+    return Figure(f"{stem}-over-epochs", title, summary, _rows(points, "epoch", scale=100), chart)
+
+
+def _over_labels(stem: str, metric: str, points: list[Point]) -> Figure:
+    said = "; ".join(
+        f"{arm} {', '.join(f'{wording.points(p.mean)} with {p.x:,.0f}' for p in own)}"
+        for arm, own in _by_arm(points).items()
+    )
+    chart = _lines(_label_axis(points), f"{wording.metric(metric)} × 100", points)
+    summary = f"On test, by the number of training examples: {said}. The bands are standard errors over seeds."
+    title = f"{wording.metric(metric)} on test over labels"
+    return Figure(f"{stem}-over-labels", title, summary, _rows(points, "labels", scale=100), chart)
+
+
+def _gain_over_labels(stem: str, points: list[Point]) -> Figure:
+    said = ", ".join(f"{wording.signed(p.mean)} ± {wording.points(p.se)} with {p.x:,.0f}" for p in points)
+    zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(y=alt.datum(0))
+    chart = alt.layer(zero, _lines(_label_axis(points), "gain over scratch × 100", points, [GAIN_LOOK]))
+    summary = f"Pretrained minus scratch, paired by seed: {said}. The band spans {TWO_ERRORS}."
+    rows = _rows(points, "labels", scale=100, errors=2)
+    return Figure(f"{stem}-gain-over-labels", "gain over scratch over labels", summary, rows, chart)
+
+
+def _over_alpha(stem: str, points: list[Point]) -> Figure:
+    said = "; ".join(f"{arm} from {_at(own, 0.0):.3g} to {_at(own, 1.0):.3g}" for arm, own in _by_arm(points).items())
+    ends = alt.layer(*(alt.Chart().mark_rule(color=figures.INK, strokeDash=[2, 2], opacity=0.6).encode(x=alt.datum(end))
+                       for end in (0, 1)))  # fmt: skip
+    x = figures.x_axis("alpha", "α (0: before fine-tuning, 1: after)")
+    chart = alt.layer(ends, _lines(x, "training loss", points))
+    summary = f"The training loss at θ0 + α(θ1 − θ0), from before fine-tuning to after: {said}."
+    return Figure(f"{stem}-loss-curve", "loss curve J(α)", summary, _rows(points, "alpha", scale=1), chart)
+
+
+# ------------------------------------------------------------------------------------------------- parts
+def _lines(
+    x: alt.X, title: str, points: Sequence[Point], looks: Sequence[Look] = ARM_LOOKS
+) -> alt.LayerChart | alt.FacetChart:
+    """A line with a band and dots for every series, from the rows of `_rows`."""
+    shown = [look for look in looks if any(point.arm == look.name for point in points)]
+    base = alt.Chart().encode(x=x, color=figures.colour("arm", shown))
+    band = base.mark_area(opacity=0.18).encode(y=figures.y_axis("low", title), y2="high:Q")
+    mean = base.encode(y=figures.y_axis("mean", title))
+    line = mean.mark_line(strokeWidth=2).encode(strokeDash=figures.dash("arm", shown))
+    tip = [alt.Tooltip("arm:N"), *_numbers("mean", "low", "high"), alt.Tooltip("n:Q", title="seeds")]
+    dots = mean.mark_point(size=50, filled=True, opacity=1).encode(shape=figures.shape("arm", shown), tooltip=tip)
+    return alt.layer(band, line, dots)
+
+
+def _label_axis(points: Sequence[Point]) -> alt.X:
+    """Numbers of labels on a logarithmic axis, each of them named."""
+    ticks = sorted({point.x for point in points})
+    axis = alt.Axis(values=ticks, format=",d", labelOverlap=True, grid=False)
+    return alt.X("labels", type="quantitative", title="training examples", scale=alt.Scale(type="log"), axis=axis)
+
+
+def _numbers(*fields: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{field}:Q", format=".4~g") for field in fields]
+
+
+def _rows(points: Sequence[Point], x: str, scale: float, errors: float = 1) -> list[Row]:
+    return [{"arm": p.arm, x: p.x, "n": p.n, **_span(p.mean, p.se, scale, errors)} for p in points]
+
+
+def _span(mean: float, se: float, scale: float, errors: float) -> Row:
+    """A mean and the ends of its band, `errors` standard errors away, in units of 1/`scale`."""
+    low, high = mean - errors * se, mean + errors * se
+    return {"mean": scale * mean, "se": scale * se, "low": scale * low, "high": scale * high}
+
+
+def _by_arm(points: Sequence[Point]) -> dict[str, list[Point]]:
+    return {arm: [p for p in points if p.arm == arm] for arm in dict.fromkeys(p.arm for p in points)}
+
+
+def _at(points: Sequence[Point], x: float) -> float:
+    """The mean at the point nearest to `x`."""
+    return min(points, key=lambda point: abs(point.x - x)).mean

@@ -1,0 +1,238 @@
+"""Numbers, runs and results in plain words."""
+
+import datetime
+from pathlib import Path
+
+from sesame import config
+from sesame.report.reading import FineTuning, Gain, Pretraining, TaskResult
+
+COLUMN_NAMES = {
+    "majority": "majority",
+    "tfidf": "TF-IDF",
+    "embeddings": "embeddings",
+    "scratch": "scratch",
+    "pretrained": "pretrained",
+}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "entity_f1": "entity F1",
+    "f1": "F1",
+    "em": "exact match",
+    "exact_match": "exact match",
+}
+
+
+def quantity(value: float) -> str:
+    """1,234 · 45,600 · 3.9 million · 1.2 billion"""
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if abs(value) >= size:
+            return f"{value / size:.1f} {name}"
+    return f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """48 seconds · 5.2 minutes · 3.1 hours"""
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def points(value: float) -> str:
+    """A score in hundredths: 74.3"""
+    return f"{100 * value:.1f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A difference of scores in hundredths: +5.4"""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def score(mean: float, se: float | None) -> str:
+    """74.3 ± 0.5"""
+    return points(mean) + (f" ± {points(se)}" if se is not None else "")
+
+
+def gain(value: Gain) -> str:
+    """+5.4 ± 0.8"""
+    return signed(value.mean) + (f" ± {points(value.se)}" if value.se is not None else "")
+
+
+def day(time: float) -> str:
+    """22 November 2026, 18:32 UTC"""
+    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+
+
+def metric(name: str) -> str:
+    return METRIC_NAMES.get(name, name.replace("_", " "))
+
+
+def term(name: str) -> str:
+    """A term of the loss: masked_lm -> masked LM."""
+    return name.replace("_", " ").replace(" lm", " LM")
+
+
+# ------------------------------------------------------------------------------------------- runs
+def model(recipe: config.Recipe) -> str:
+    """The shape of what is trained."""
+    backbone = recipe.backbone
+    if isinstance(backbone, config.EncoderDecoder):
+        layers = f"{backbone.encoder.layers} + {backbone.decoder.layers} layers"
+        return f"an encoder-decoder of {layers}, {backbone.encoder.width} wide"
+    if isinstance(backbone, config.ConvNet):
+        return f"a conv net of {' + '.join(map(str, backbone.channels))} channels"
+    words = f", {backbone.vocab:,} tokens" if backbone.vocab else ""
+    return f"a Transformer of {backbone.layers} layers, {backbone.width} wide{words}"
+
+
+def task(recipe: config.Recipe) -> str:
+    """What the run learns to do."""
+    pretext = recipe.pretext
+    if isinstance(pretext, config.Bert):
+        parts = [
+            (pretext.masked_lm, "masked language modelling"),
+            (pretext.next_sentence, "next-sentence prediction"),
+            (pretext.sentence_order, "sentence-order prediction"),
+        ]
+        return " and ".join(name for weight, name in parts if weight) or "nothing"
+    return {
+        config.CausalLM: "predicting the next token",
+        config.Infilling: "text infilling",
+        config.Byol: "predicting another view of the image (BYOL)",
+        config.Apc: "predicting the frames ahead (APC)",
+    }[type(pretext)]
+
+
+def source(recipe: config.Recipe) -> str:
+    data = recipe.data
+    return Path(data.store).name if isinstance(data, config.TextData) else data.source
+
+
+def machine(run: Pretraining) -> str:
+    """Where it ran."""
+    m = run.run.config.machine
+    if not m:
+        return ""
+    where = m.get("cpu", "a CPU") if m.get("device", "cpu") == "cpu" else m["device"]
+    threads, processes = m.get("threads", "1"), m.get("processes", "1")
+    count = f"{threads} thread{'s' * (threads != '1')}"
+    if processes != "1":
+        count += f" in each of {processes} processes"
+    return f"{where}, {count}, torch {m.get('torch', 'of unknown version')}"
+
+
+def state(run: Pretraining) -> str:
+    """How the run stands, in a word or two."""
+    return {
+        "running": "still running",
+        "finished": "finished",
+        "interrupted": "stopped early",
+        "failed": "failed",
+        "imported": "imported",
+        "killed": "killed",
+    }.get(run.state, run.state)
+
+
+def account(run: Pretraining) -> str:
+    """What was run, when, on what machine, and how it ended."""
+    recipe = run.run.recipe
+    if run.state == "imported":
+        return f"{recipe.name}: {model(recipe)}, imported from {run.run.config.origin}. It was not trained here."
+    said = [f"{recipe.name}: {model(recipe)}, trained by {task(recipe)} on {source(recipe)}"]
+    if run.run.config.origin:
+        said[0] += f", starting from {run.run.config.origin}"
+    if run.began:
+        said.append(f"Begun {day(run.began)}" + (f" on {machine(run)}" if machine(run) else ""))
+    at, spent = (
+        f"step {run.step:,} of {recipe.steps:,}",
+        f"{quantity(run.tokens)} {run.unit} and {duration(run.seconds)}",
+    )
+    said.append(
+        {
+            "running": f"It is still running, at {at}, after {spent}: these are the numbers so far",
+            "finished": f"Finished after {run.step:,} steps, {spent}",
+            "interrupted": f"Stopped at {at}, after {spent}" + (f" ({run.reason})" if run.reason else ""),
+            "failed": f"It failed at {at}: {run.reason or 'the reason was not written down'}",
+            "killed": f"Its process is gone without a word, at {at}, after {spent}",
+        }[run.state]
+    )
+    return ". ".join(part.rstrip(".") for part in said) + "."
+
+
+def key_numbers(run: Pretraining) -> list[tuple[str, str]]:
+    """What a run came to: (name, value)."""
+    last = run.held_out[-1] if run.held_out else {}
+    found = [("held-out loss", f"{last['loss']:.2f}")] if last else []
+    for name in run.terms:
+        if f"{name}.accuracy" in last:
+            found.append((f"{term(name)} accuracy", percent(last[f"{name}.accuracy"])))
+    found += [(run.unit, quantity(run.tokens)), ("time", duration(run.seconds))]
+    if run.seconds:
+        found.append((f"{run.unit} a second", quantity(run.tokens / run.seconds)))
+    return found
+
+
+def tuning_account(tuning: FineTuning) -> str:
+    """What was fine-tuned."""
+    what = f"{len(tuning.names)} task{'s' * (len(tuning.names) != 1)}: {', '.join(tuning.names) or 'none yet'}"
+    whose = f" of {tuning.run}" if tuning.run else ""
+    if not tuning.finished:
+        return f"Fine-tuning{whose} on {what}. It is not finished: there is no result.json, only the curves so far."
+    took = f", in {duration(tuning.seconds)}" if tuning.seconds else ""
+    return f"Fine-tuning{whose} on {what}{took}."
+
+
+# ------------------------------------------------------------------------------------------- results
+def about_task(result: TaskResult) -> str:
+    """How much data, what was learned at which rates, and what was not taken as it stands."""
+    said = [
+        f"{result.train:,} examples to train on, {result.dev:,} for dev and {result.test:,} for test; "
+        f"measured by {metric(result.metric)}"
+    ]
+    if result.lr:
+        said.append("Peak learning rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in result.lr.items()))
+    if result.notes:
+        said.append("Of the examples: " + ", ".join(f"{count:,} {what}" for what, count in result.notes.items()))
+    return ". ".join(said) + "."
+
+
+def verdict(result: TaskResult) -> str:
+    """Whether pretraining was worth it on a task, and what it does not beat."""
+    pretrained = result.score("pretrained")
+    if result.gain is None or pretrained is None:
+        return "no comparison"
+    if result.gain.se is None:
+        said = "one seed, so no error is known"
+    elif result.gain.is_clear:
+        said = "clear gain" if result.gain.mean > 0 else "clear loss"
+    else:
+        said = "no clear difference"
+    rivals = [("embeddings", "embeddings alone"), ("tfidf", "TF-IDF"), ("majority", "majority")]
+    unbeaten = [name for column, name in rivals if (s := result.score(column)) and s.mean >= pretrained.mean]
+    return said + (f"; not above {' and '.join(unbeaten)}" if unbeaten else "")
+
+
+def best_column(result: TaskResult) -> str:
+    """The column with the highest score, "" where there is none."""
+    scores = {column: score.mean for column in COLUMN_NAMES if (score := result.score(column))}
+    return max(scores, key=lambda column: scores[column], default="")
+
+
+def conclusion(results: list[TaskResult]) -> str:
+    """All tasks in one sentence."""
+    gains = [result.gain for result in results if result.gain]
+    if not gains:
+        return "No task has a comparison with scratch yet."
+    clear = sum(gain.is_clear and gain.mean > 0 for gain in gains)
+    worse = sum(gain.is_clear and gain.mean < 0 for gain in gains)
+    tasks = f"{len(gains)} task{'s' * (len(gains) != 1)}"
+    said = f"On {clear} of {tasks}, pretraining gains more than two standard errors over training from scratch"
+    return said + (f"; on {worse} it clearly loses." if worse else ".")
