@@ -43,7 +43,7 @@ class Value:
     value: float
 
 
-P = TypeVar("P", Choice, Value)
+P = TypeVar("P", bound=Choice | Value)
 
 
 # ---------------------------------------------------------------------------------------------- head

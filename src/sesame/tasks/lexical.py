@@ -129,7 +129,8 @@ def _best(
         x, y = x[some], y[some]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # rare labels are as they are
-        return max(strengths, key=lambda strength: score(y, cross_val_predict(model(strength), x, y, cv=folds)))
+        predicted = {strength: cross_val_predict(model(strength), x, y, cv=folds) for strength in strengths}
+    return max(strengths, key=lambda strength: score(y.tolist(), predicted[strength].tolist()))
 
 
 def _stratified(y: np.ndarray) -> StratifiedKFold | None:

@@ -29,6 +29,8 @@ def matthews(gold: Sequence[str], predicted: Sequence[str]) -> float:
 
     0.0 where all predictions, or all labels, are the same: that agrees with the labels no more than chance does.
     """
+    if len(set(gold)) == 1 or len(set(predicted)) == 1:
+        return 0.0
     return float(matthews_corrcoef(gold, predicted))
 
 

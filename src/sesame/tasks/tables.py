@@ -48,16 +48,16 @@ def read(columns: Columns, path: Path, notes: Notes, labelled: bool = True) -> l
     """
     kind = _kind(path)
     lines = _lines(path)
-    names, rows = _FORMATS[kind](path, lines)
+    header, rows = _FORMATS[kind](path, lines)
     needed = [name for name in (columns.text, columns.pair, columns.key, columns.label if labelled else "") if name]
-    if names is not None:
-        _check_header(path, names, needed, columns)
+    if header is not None:
+        _check_header(path, header, needed, columns)
     examples: list[TextExample] = []
     lines_of_keys: dict[str, int] = {}
     for row in rows:
         try:
             _check_utf8(row, lines)
-            example = _example(_record(row, names), f"{path}:{row.first}", columns, labelled)
+            example = _example(_record(row, header), f"{path}:{row.first}", columns, labelled)
             earlier = lines_of_keys.setdefault(example.key, row.first)
             if earlier != row.first:
                 raise _Fault(
@@ -134,8 +134,8 @@ def _present(record: Mapping[str, Any], column: str) -> Any:
     return record[column]
 
 
-def _record(row: _Row, names: list[str] | None) -> Mapping[str, Any]:
-    if names is None:
+def _record(row: _Row, header: _Row | None) -> Mapping[str, Any]:
+    if header is None:
         assert isinstance(row.raw, str)
         try:
             record = msgspec.json.decode(row.raw)
@@ -144,26 +144,27 @@ def _record(row: _Row, names: list[str] | None) -> Mapping[str, Any]:
         if not isinstance(record, dict):
             raise _Fault("malformed JSON line", "the line is not a JSON object.")
         return record
-    if len(row.raw) != len(names):
-        few = len(row.raw) < len(names)
+    if len(row.raw) != len(header.raw):
+        few = len(row.raw) < len(header.raw)
         raise _Fault(
             f"too {'few' if few else 'many'} columns",
-            f"the row has {len(row.raw)} columns, and the header has {len(names)}. "
+            f"the row has {len(row.raw)} columns, and the header has {len(header.raw)}. "
             + ("Is a column missing?" if few else "Does a text hold a separator?"),
         )
-    return dict(zip(names, row.raw, strict=True))
+    return dict(zip(header.raw, row.raw, strict=True))
 
 
-def _check_header(path: Path, names: list[str], needed: list[str], columns: Columns) -> None:
+def _check_header(path: Path, header: _Row, needed: list[str], columns: Columns) -> None:
+    names, where = list(header.raw), f"{path}:{header.first}"
     for name in needed:
         if name not in names:
             raise UserError(
-                f"{path}:1: there is no column {name!r}.{nearest(name, names)} "
+                f"{where}: there is no column {name!r}.{nearest(name, names)} "
                 "Name the columns of the text, the pair and the label."
             )
     for name in (*needed, columns.label):
         if names.count(name) > 1:
-            raise UserError(f"{path}:1: the column {name!r} stands there {names.count(name)} times. Rename the others.")
+            raise UserError(f"{where}: the column {name!r} stands there {names.count(name)} times. Rename the others.")
 
 
 def _check_utf8(row: _Row, lines: list[str]) -> None:
@@ -206,17 +207,16 @@ def _lines(path: Path) -> list[str]:
     return data.decode(errors="surrogateescape").split("\n")
 
 
-def _tsv(path: Path, lines: list[str]) -> tuple[list[str], Iterator[_Row]]:
+def _tsv(path: Path, lines: list[str]) -> tuple[_Row, Iterator[_Row]]:
     """A blank line is a row like any other, but for those at the end of the file."""
     end = len(lines)
     while not lines[end - 1].strip("\r"):
         end -= 1
-    fields = (line.removesuffix("\r").split("\t") for line in lines[:end])
-    names = next(fields)
-    return names, (_Row(number, number, row) for number, row in enumerate(fields, 2))
+    rows = (_Row(n, n, line.removesuffix("\r").split("\t")) for n, line in enumerate(lines[:end], 1))
+    return next(rows), rows
 
 
-def _csv(path: Path, lines: list[str]) -> tuple[list[str], Iterator[_Row]]:
+def _csv(path: Path, lines: list[str]) -> tuple[_Row, Iterator[_Row]]:
     """Blank lines between rows are none: a row of one empty text is written `""`."""
     reader = csv.reader((line + "\n" for line in lines), strict=True)
 
@@ -232,16 +232,14 @@ def _csv(path: Path, lines: list[str]) -> tuple[list[str], Iterator[_Row]]:
             raise UserError(f"{path}:{first}: not valid CSV ({error}). Is a quote missing, or not doubled?") from None
 
     found = rows()
-    header = next(found)
-    assert isinstance(header.raw, list)
-    return header.raw, found
+    return next(found), found
 
 
 def _jsonl(path: Path, lines: list[str]) -> tuple[None, Iterator[_Row]]:
     return None, (_Row(number, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
-_FORMATS: dict[str, Callable[[Path, list[str]], tuple[list[str] | None, Iterator[_Row]]]] = {
+_FORMATS: dict[str, Callable[[Path, list[str]], tuple[_Row | None, Iterator[_Row]]]] = {
     "tsv": _tsv,
     "csv": _csv,
     "jsonl": _jsonl,
