@@ -1,20 +1,29 @@
 """The corpus inside every Python installation: docstrings, found with `ast`, and the language reference's topics.
 
 Nothing is imported or run, and nothing depends on where Python is installed: the same Python version gives the same
-documents in the same order.
+documents in the same order. The modules of the standard library are split: those of dev and test are kept for the
+tasks of `pydocs` (sesame.tasks.pydocs) and are no documents of the corpus.
 """
 
 import ast
+import re
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from inspect import cleandoc
 from pathlib import Path
+from typing import Literal
 
+from sesame.data import chance
+from sesame.data.areas import area
 from sesame.errors import UserError
+
+Split = Literal["train", "dev", "test"]
 
 _LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "pydoc_data"} | {
     "encodings",
@@ -25,23 +34,105 @@ _LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__
 tables of characters, demonstrations, and the topics' module."""
 _SHORTEST = 40
 """Characters below which a docstring is a label, not prose."""
+_KEPT: dict[Split, float] = {"test": 0.2, "dev": 0.1}
+"""Shares of an area's docstrings that are kept for the tasks; a whole module is kept, or none of it."""
+_EDITION = 2
+"""Counts up when the same Python version gives other documents than before."""
+
+_Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Docstring:
+    """A docstring and what it stands in."""
+
+    module: str
+    """json.decoder"""
+    name: str
+    """JSONDecoder.decode; empty for the module's own."""
+    line: int
+    """Of the definition."""
+    text: str
+    """Indentation removed, otherwise as it was written."""
+    parameters: tuple[str, ...] = ()
+    """Names of the parameters of a function, or of a class's __init__, without self or cls."""
+    signature: str = ""
+    """The same with their defaults and annotations, as they are written in Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    name: str
+    docstrings: tuple[Docstring, ...]
+    """Of the module and everything in it, in order of appearance."""
+    defined: frozenset[str]
+    """Names of the classes, functions and methods in it."""
 
 
 def documents(package: str = "") -> Iterator[tuple[str, str]]:
     """(name, text) of every document: one a module, its docstrings in order of appearance; then the topics.
 
-    `package` names an installed package to read instead of the standard library.
+    `package` names an installed package to read instead of the standard library. It is read whole, the standard
+    library without the modules of `set_aside`.
     """
     if package:
-        yield from _modules(_package_root(package), package)
+        yield from _documents(_modules(_package_root(package), package))
         return
-    yield from standard_library()
+    yield from _standard_library()
+
+
+def set_aside() -> list[str]:
+    """The documents of the standard library that are kept for the dev and test examples of the tasks."""
+    return [name for name, _ in _documents(m for m in library() if splits()[m.name] != "train")]
 
 
 @cache
-def standard_library() -> tuple[tuple[str, str], ...]:
-    """The documents of the standard library, about 2 MB; kept, because a preparation reads its sources twice."""
-    return (*_modules(Path(sysconfig.get_path("stdlib")), ""), *_topics())
+def _standard_library() -> tuple[tuple[str, str], ...]:
+    """About 2 MB; kept, because a preparation reads its sources twice."""
+    return (*_documents(m for m in library() if splits()[m.name] == "train"), *_topics())
+
+
+@cache
+def library() -> tuple[Module, ...]:
+    """The modules of the standard library that have docstrings, in order of their names."""
+    return tuple(module for module in _modules(Path(sysconfig.get_path("stdlib")), "") if module.docstrings)
+
+
+@cache
+def splits() -> dict[str, Split]:
+    """Which split each module of the standard library belongs to.
+
+    In every area by itself, modules come in a keyed order, and each goes to test or dev, whichever it fills less, if
+    it still fits into that share of the docstrings. The rest, and so every large module, is for training.
+    """
+    sizes = {module.name: len(module.docstrings) for module in library()}
+    total, taken = Counter[str](), Counter[tuple[str, Split]]()
+    for name, size in sizes.items():
+        total[area(name)] += size
+    chosen: dict[str, Split] = {}
+    for name in sorted(sizes, key=lambda name: chance.seed_for("pydocs split", chance.purpose_key(name))):
+        about = area(name)
+        filled = {s: (taken[about, s] + sizes[name]) / (share * total[about]) for s, share in _KEPT.items()}
+        split = min(_KEPT, key=lambda s: filled[s])
+        chosen[name] = split if filled[split] <= 1 else "train"
+        taken[about, chosen[name]] += sizes[name]
+    return chosen
+
+
+@cache
+def in_training_text(text: str) -> bool:
+    """Whether the words of `text` stand in the corpus, in this order: as a docstring, or within one."""
+    return _words(text) in _training_words()
+
+
+@cache
+def _training_words() -> str:
+    return "".join(_words(text) + "\n" for _, text in _standard_library())
+
+
+def _words(text: str) -> str:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return f" {' '.join(words)} "
 
 
 def _package_root(package: str) -> Path:
@@ -54,35 +145,70 @@ def _package_root(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _modules(root: Path, prefix: str) -> Iterator[tuple[str, str]]:
+def _documents(modules: Iterable[Module]) -> Iterator[tuple[str, str]]:
+    for module in modules:
+        texts = (_lines_of_text(docstring.text) for docstring in module.docstrings)
+        said = dict.fromkeys(text for text in texts if len(text) >= _SHORTEST)  # each once
+        if said:
+            yield module.name, "\n".join(said)
+
+
+def _modules(root: Path, prefix: str) -> Iterator[Module]:
     files = ((path.relative_to(root), path) for path in root.rglob("*.py"))
     for relative, path in sorted((r.as_posix(), p) for r, p in files if not _LEFT_OUT.intersection(r.parts)):
-        text = "\n".join(_docstrings(path))
-        if text:
-            name = f"{prefix}/{relative}".removesuffix(".py").removesuffix("/__init__").strip("/")
-            yield name.replace("/", "."), text
+        name = f"{prefix}/{relative}".removesuffix(".py").removesuffix("/__init__").strip("/").replace("/", ".")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's source
+            try:
+                tree = ast.parse(path.read_bytes())
+            except (SyntaxError, ValueError):
+                continue  # a template, or source for another Python
+        found = list(_definitions(tree))
+        docstrings = (_docstring(name, qualified, node) for qualified, node in found)
+        defined = frozenset(qualified.rpartition(".")[2] for qualified, _ in found[1:])
+        yield Module(name, tuple(docstring for docstring in docstrings if docstring.text), defined)
 
 
-def _docstrings(path: Path) -> Iterator[str]:
-    """Docstrings of a module and everything in it, in order of appearance, each said once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes in other people's source
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):
-            return  # a template, or source for another Python
-    seen = set()
-    todo: list[ast.AST] = [tree]
+def _definitions(tree: ast.Module) -> Iterator[tuple[str, _Definition]]:
+    """(qualified name, node) of a module and every class and function in it, in order of appearance."""
+    todo: list[tuple[str, ast.AST]] = [("", tree)]
     while todo:
-        node = todo.pop()
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = _lines_of_text(ast.get_docstring(node, clean=True) or "")
-            if len(text) >= _SHORTEST and text not in seen:
-                seen.add(text)
-                yield text
-            todo.extend(reversed(node.body))
+        scope, node = todo.pop()
+        if isinstance(node, _Definition):
+            if not isinstance(node, ast.Module):
+                scope = f"{scope}.{node.name}".lstrip(".")
+            yield scope, node
+            todo.extend((scope, child) for child in reversed(node.body))
         elif isinstance(node, ast.If | ast.Try | ast.With):
-            todo.extend(reversed(list(ast.iter_child_nodes(node))))
+            todo.extend((scope, child) for child in reversed(list(ast.iter_child_nodes(node))))
+
+
+def _docstring(module: str, name: str, node: _Definition) -> Docstring:
+    text = ast.get_docstring(node) or ""
+    function: ast.AST | None = node
+    if isinstance(node, ast.ClassDef):
+        function = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    if not text or not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return Docstring(module, name, getattr(node, "lineno", 1), text)
+    its = _without_self(function.args)
+    named = [*its.posonlyargs, *its.args, its.vararg, *its.kwonlyargs, its.kwarg]
+    parameters = tuple(parameter.arg for parameter in named if parameter)
+    return Docstring(module, name, node.lineno, text, parameters, ast.unparse(its))
+
+
+def _without_self(arguments: ast.arguments) -> ast.arguments:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    if not positional or positional[0].arg not in ("self", "cls"):
+        return arguments
+    return ast.arguments(
+        posonlyargs=arguments.posonlyargs[1:],
+        args=arguments.args if arguments.posonlyargs else arguments.args[1:],
+        vararg=arguments.vararg,
+        kwonlyargs=arguments.kwonlyargs,
+        kw_defaults=arguments.kw_defaults,
+        kwarg=arguments.kwarg,
+        defaults=arguments.defaults[max(0, len(arguments.defaults) - len(positional) + 1) :],
+    )
 
 
 def _topics() -> Iterator[tuple[str, str]]:
@@ -101,4 +227,4 @@ def _lines_of_text(text: str) -> str:
 
 def version() -> str:
     """What the documents depend on."""
-    return f"pydocs of Python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    return f"pydocs {_EDITION} of Python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"

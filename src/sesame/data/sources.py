@@ -104,7 +104,10 @@ def _is_pydocs(source: str) -> bool:
 
 def _read_source(source: str, options: SourceOptions, bad: Bad, skips: Skips) -> Iterator[tuple[str, str]]:
     if _is_pydocs(source):
-        yield from ((text, f"pydocs {name}") for name, text in pydocs.documents(source.partition(":")[2]))
+        package = source.partition(":")[2]
+        for name in () if package else pydocs.set_aside():
+            skips.add("set aside for the dev and test examples of the pydocs tasks", f"pydocs {name}")
+        yield from ((text, f"pydocs {name}") for name, text in pydocs.documents(package))
     elif source.startswith("hf:"):
         yield from _hub(source[3:], options, bad)
     else:
