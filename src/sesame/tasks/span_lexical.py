@@ -33,7 +33,7 @@ CONSTANTS = (0, 1, 2, 3, 5, 8, 13, 21, 34)
 """The rules that are tried: the first so many words of the text; none is ""."""
 SENTENCES = 3
 """Sentences of a text whose spans are considered."""
-LONGEST = 15
+LONGEST = 20
 """Words a span may have, or fewer where nine in ten training answers are shorter."""
 NEGATIVES = 50
 """Wrong spans a question is learned from, drawn evenly."""
@@ -198,9 +198,10 @@ class SpanFeatures:
             categories.append(np.stack([*place, *told, *beside, known[first + 1], known[last + 1]], 1))
             before, after = heard[np.maximum(first - NEAR, a)], heard[np.minimum(last + 1 + NEAR, b)]
             near = (heard[last + 1] - heard[first], heard[first] - before, after - heard[last + 1])
-            numbers.append(np.stack([cosine * same, *near, (heard[b] - heard[a]) * same], 1))
+            next_to = (heard[first] - heard[np.maximum(first - 1, a)], heard[np.minimum(last + 2, b)] - heard[last + 1])
+            numbers.append(np.stack([cosine * same, (heard[b] - heard[a]) * same, *near, *next_to], 1))
         if not spans:
-            return np.zeros((0, 2), np.int64), np.zeros((0, len(self.sizes)), np.int64), np.zeros((0, 5))
+            return np.zeros((0, 2), np.int64), np.zeros((0, len(self.sizes)), np.int64), np.zeros((0, 7))
         begin = np.cumsum((0, *self.sizes[:-1]))
         return np.concatenate(spans), np.concatenate(categories) + begin, np.concatenate(numbers)
 
