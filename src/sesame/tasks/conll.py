@@ -126,7 +126,9 @@ def _filled(rows: Sequence[str], tags: Sequence[str], column: int) -> list[str]:
 
 # ------------------------------------------------------------------------------------------- sentences
 def _from_conllu(path: Path, column: int, labelled: bool, block: _Block) -> Sentence:
-    key, words, tags, lines = str(block[0].number), [], [], []
+    key = str(block[0].number)
+    words: list[str] = []
+    tags, lines = [], []
     for number, text, _ in block:
         if text.startswith("#"):
             if named := _SENTENCE_ID.fullmatch(text):

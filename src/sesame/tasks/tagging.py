@@ -6,7 +6,7 @@ words, so every word is read and tagged once.
 
 import re
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sesame import config
+from sesame.config import Tagging as Config
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError, nearest
 from sesame.pretext.base import Term
@@ -50,7 +50,7 @@ class Tagging(Task[Sentence, Tags]):
     """Words to tags, one by one; `labels` are the tags."""
 
     kind: ClassVar[str] = "tagging"
-    config: config.Tagging
+    config: Config
 
     @property
     def metric(self) -> Literal["accuracy", "entity_f1"]:
@@ -60,16 +60,16 @@ class Tagging(Task[Sentence, Tags]):
 
     # ------------------------------------------------------------------------------------------ examples
     @classmethod
-    def read(cls, config: config.Tagging, path: Path, notes: Notes, labelled: bool = True) -> list[Sentence]:
+    def read(cls, config: Config, path: Path, notes: Notes, labelled: bool = True) -> list[Sentence]:
         return conll.read(config, path, notes, labelled)
 
     @classmethod
-    def labels_of(cls, config: config.Tagging, train: Sequence[Sentence]) -> Tags:
+    def labels_of(cls, config: Config, train: Sequence[Sentence]) -> Tags:
         labels = tuple(sorted({tag for sentence in train for tag in _tags(sentence)}))
         if len(labels) < 2:
             raise UserError(
-                f"{train[0].where}: every word of the training sentences has the tag {labels[0]}, and to tell two apart "
-                f"there must be two. Is it in the right column?"
+                f"{train[0].where}: every word of the training sentences has the tag {labels[0]}; "
+                f"two different tags are needed. Is the tag in another column?"
             )
         if config.metric == "entity_f1" and not are_entity_tags(labels):
             raise UserError(
@@ -152,10 +152,8 @@ class Tagging(Task[Sentence, Tags]):
     def metrics(self, examples: Sequence[Sentence], predictions: Sequence[Tags]) -> dict[str, float]:
         """Accuracy over words; for entity tags also precision, recall and F1 over all entities, and F1 by type."""
         true = [_tags(sentence) for sentence in examples]
-        right = [
-            a == b for gold, guessed in zip(true, predictions, strict=True) for a, b in zip(gold, guessed, strict=True)
-        ]
-        accuracy = {"accuracy": sum(right) / len(right)}
+        pairs = list(zip(chain.from_iterable(true), chain.from_iterable(predictions), strict=True))
+        accuracy = {"accuracy": sum(tag == guess for tag, guess in pairs) / len(pairs)}
         if self.metric == "accuracy":
             return accuracy
         scores = entity_scores(true, predictions)
@@ -196,7 +194,7 @@ def sub_words(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, notes:
     """The tokens of every word of every sentence.
 
     A word is encoded by itself, with the space before it, so that the tokens of a sentence are its words' tokens and
-    those that the tokenizer gives the text. A word that has no token (a control character) becomes [UNK] and is counted.
+    those that the tokenizer gives the text. A word without tokens (a control character) becomes [UNK] and is counted.
     """
     spelled = [_spelled(words) for words in sentences]
     different = list(dict.fromkeys(chain.from_iterable(spelled)))
@@ -212,8 +210,7 @@ def sub_words(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, notes:
 
 def _spelled(words: Sequence[str]) -> list[str]:
     """The words as they stand in running text: with the space before them, where their script writes one."""
-    joined = zip(words, words[1:], strict=False)
-    spaces = ["" if _UNSPACED.fullmatch(left[-1] + right[0]) else " " for left, right in joined]
+    spaces = ["" if _UNSPACED.fullmatch(left[-1] + right[0]) else " " for left, right in pairwise(words)]
     return [space + word for space, word in zip(["", *spaces], words, strict=True)]
 
 

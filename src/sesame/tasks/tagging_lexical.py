@@ -43,8 +43,9 @@ def _most_frequent(tags: Counter[str]) -> str:
 
 
 def lexical(train: Sequence[Sentence], test: Sequence[Sentence]) -> list[tuple[str, ...]]:
-    """Logistic regression on the word, its prefixes, suffixes and shape, and its two neighbours (after Ratnaparkhi 1996,
-    without the tags before). One classifier a tag against the rest; features are hashed.
+    """Logistic regression on the word, its prefixes, suffixes and shape, and its two neighbours.
+
+    These are Ratnaparkhi's features (1996) without the tags before; one classifier a tag, against the rest.
     """
     tags = [tag for sentence in train for tag in sentence.tags or ()]
     if len(set(tags)) == 1:
