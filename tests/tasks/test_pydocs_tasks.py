@@ -62,7 +62,7 @@ def test_the_splits_are_large_and_no_example_is_there_twice(tasks: dict[str, Any
         assert data.name == f"pydocs/{name}"
         assert set(data.notes.counts) >= {
             "left out of dev and test: stands in a training document too",
-            "left out: the same text came before",
+            "left out: the same words came before",
         }
 
 
@@ -155,7 +155,7 @@ def weekday(year, month, day=1):
     """Return the day of the week, of any day in the month of a year after 1970."""
 
 def leap(year):
-    """Say of one year if February has a day more, in a calendar of the Romans. It has one if year is right."""
+    """Say of one year if February has a day more, in a calendar of the Romans. It has one if year is right, or four."""
 '''
 
 
@@ -204,8 +204,8 @@ def test_areas_are_those_of_the_table(library: dict[str, ast.Module]) -> None:
         "open_port, or do open a port.": "network",
         "Open the port of that number and reuse the one that Listener has, if it is there.": "network",
         "Return the day of the week, of any day in the month of a year after 1970.": "numbers and dates",
-        "It has one if year is right.": "numbers and dates",
-    } or set(found.values()) == {"network", "numbers and dates"}
+        "It has one if year is right, or four.": "numbers and dates",
+    }
 
 
 def test_summaries_and_signatures_leave_the_name_out(library: dict[str, ast.Module]) -> None:

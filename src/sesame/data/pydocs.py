@@ -122,17 +122,17 @@ def splits() -> dict[str, Split]:
 @cache
 def in_training_text(text: str) -> bool:
     """Whether the words of `text` stand in the corpus, in this order: as a docstring, or within one."""
-    return _words(text) in _training_words()
+    return f" {words(text)} " in _training_words()
 
 
 @cache
 def _training_words() -> str:
-    return "".join(_words(text) + "\n" for _, text in _standard_library())
+    return "".join(f" {words(text)} \n" for _, text in _standard_library())
 
 
-def _words(text: str) -> str:
-    words = re.findall(r"[^\W_]+", text.lower())
-    return f" {' '.join(words)} "
+def words(text: str) -> str:
+    """The words of a text and nothing else, in lower case and with a space between them."""
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))
 
 
 def _package_root(package: str) -> Path:
@@ -184,16 +184,16 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, _Definition]]:
 
 
 def _docstring(module: str, name: str, node: _Definition) -> Docstring:
-    text = ast.get_docstring(node) or ""
+    text, line = ast.get_docstring(node) or "", 1 if isinstance(node, ast.Module) else node.lineno
     function: ast.AST | None = node
     if isinstance(node, ast.ClassDef):
         function = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if not text or not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-        return Docstring(module, name, getattr(node, "lineno", 1), text)
+        return Docstring(module, name, line, text)
     its = _without_self(function.args)
     named = [*its.posonlyargs, *its.args, its.vararg, *its.kwonlyargs, its.kwarg]
     parameters = tuple(parameter.arg for parameter in named if parameter)
-    return Docstring(module, name, node.lineno, text, parameters, ast.unparse(its))
+    return Docstring(module, name, line, text, parameters, ast.unparse(its))
 
 
 def _without_self(arguments: ast.arguments) -> ast.arguments:

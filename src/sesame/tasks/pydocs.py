@@ -67,17 +67,19 @@ class _Piece:
 def _pieces(texts: Callable[[Docstring], Iterable[str]], notes: Notes) -> dict[Split, list[_Piece]]:
     """The `texts` of all docstrings, split by module; none stands in two splits, or twice."""
     found: dict[Split, list[_Piece]] = {"train": [], "test": [], "dev": []}
+    splits = pydocs.splits()
     said: set[str] = set()
-    for module in sorted(pydocs.library(), key=lambda module: list(found).index(pydocs.splits()[module.name])):
-        split = pydocs.splits()[module.name]
+    for module in sorted(pydocs.library(), key=lambda module: list(found).index(splits[module.name])):
+        split = splits[module.name]
         for docstring in module.docstrings:
             for number, text in enumerate(texts(docstring), 1):
+                words = pydocs.words(text)
                 if split != "train" and (pydocs.in_training_text(docstring.text) or pydocs.in_training_text(text)):
                     notes.counts["left out of dev and test: stands in a training document too"] += 1
-                elif text in said:
-                    notes.counts["left out: the same text came before"] += 1
+                elif words in said:
+                    notes.counts["left out: the same words came before"] += 1
                 else:
-                    said.add(text)
+                    said.add(words)
                     found[split].append(_Piece(text, number, docstring, module))
     return found
 
@@ -144,7 +146,7 @@ def _names() -> TaskData[Sentence, Tags]:
 
     def examples(pieces: list[_Piece]) -> Iterator[Sentence]:
         for piece in pieces:
-            words = tuple(re.findall(r"\w+|[^\w\s]", piece.text)[:_LONGEST])
+            words = tuple(piece.text.split())
             tags = tuple(_tags(words, piece))
             if set(tags) != {"O"}:
                 yield Sentence(piece.key, piece.where, words, tags, (piece.docstring.line,) * len(words))
@@ -154,10 +156,16 @@ def _names() -> TaskData[Sentence, Tags]:
         "pydocs/names",
         Tagging,
         settings,
-        _pieces(lambda docstring: _paragraphs(docstring.text), notes),
+        _pieces(_tokenised, notes),
         examples,
         notes,
     )
+
+
+def _tokenised(docstring: Docstring) -> Iterator[str]:
+    """The first words of each paragraph; punctuation marks are words."""
+    for paragraph in _paragraphs(docstring.text):
+        yield " ".join(re.findall(r"\w+|[^\w\s]", paragraph)[:_LONGEST])
 
 
 def _tags(words: tuple[str, ...], piece: _Piece) -> Iterator[str]:
