@@ -71,9 +71,9 @@ def test_majority_is_the_constant_that_scores_most_on_training():
     assert [answer.text for answer in task.majority(first + none, first[:1])] == [""]
 
     def f1(count: int) -> float:
-        return float(np.mean([task._score(q, first_words(q.context, count))[1] for q in made(30, 0)]))
+        return float(np.mean([task.score(q, first_words(q.context, count))[1] for q in made(30, 0)]))
 
-    assert f1(best_constant(made(30, 0), task._score)) == max(map(f1, CONSTANTS))
+    assert f1(best_constant(made(30, 0), task.score)) == max(map(f1, CONSTANTS))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sesame import config
+from sesame.config import SpanQA as Config
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.pretext.base import Term
@@ -77,18 +77,18 @@ class SpanHead(Head):
 
 class SpanQA(Task[Question, Answer]):
     kind: ClassVar[str] = "span-qa"
-    config: config.SpanQA
+    config: Config
 
     @property
     def metric(self) -> str:
         return "f1"
 
     @classmethod
-    def read(cls, config: config.SpanQA, path: Path, notes: Notes, labelled: bool = True) -> list[Question]:
+    def read(cls, config: Config, path: Path, notes: Notes, labelled: bool = True) -> list[Question]:
         return read_squad(path, notes, labelled)
 
     @classmethod
-    def labels_of(cls, config: config.SpanQA, train: Sequence[Question]) -> tuple[str, ...]:
+    def labels_of(cls, config: Config, train: Sequence[Question]) -> tuple[str, ...]:
         """(NO_ANSWER,) where some questions have no answer, else none."""
         if all(question.impossible for question in train):
             raise UserError(
@@ -217,20 +217,20 @@ class SpanQA(Task[Question, Answer]):
         if not self.labels:
             return self
         margin = np.array([answer.null_margin for answer in predictions])
-        answered = np.array([self._score(q, answer.span)[1] for q, answer in zip(dev, predictions, strict=True)])
-        unanswered = np.array([self._score(question, "")[1] for question in dev])
+        answered = np.array([self.score(q, answer.span)[1] for q, answer in zip(dev, predictions, strict=True)])
+        unanswered = np.array([self.score(question, "")[1] for question in dev])
         threshold = best_threshold(margin, answered, unanswered)
         return SpanQA(msgspec.structs.replace(self.config, null_threshold=threshold), self.labels)
 
     # ------------------------------------------------------------------------------------------ scoring
-    def _score(self, question: Question, prediction: str) -> Score:
+    def score(self, question: Question, prediction: str) -> Score:
         score = squad_score if self.config.metric == "squad" else cmrc_score
         return score(prediction, question.answers)
 
     def metrics(self, examples: Sequence[Question], predictions: Sequence[Answer]) -> dict[str, float]:
         """`f1` and `exact`; where some questions have no answer, also of those that have one and of those that have
         none."""
-        score = np.array([self._score(q, answer.text) for q, answer in zip(examples, predictions, strict=True)])
+        score = np.array([self.score(q, answer.text) for q, answer in zip(examples, predictions, strict=True)])
         impossible = np.array([question.impossible for question in examples])
         found = {"f1": score[:, 1].mean(), "exact": score[:, 0].mean()}
         if impossible.any():
@@ -250,13 +250,13 @@ class SpanQA(Task[Question, Answer]):
     # -------------------------------------------------------------------------------- without a backbone
     def majority(self, train: Sequence[Question], test: Sequence[Question]) -> list[Answer]:
         """The constant rule that is best on the training questions: "", or the first n words of the text."""
-        words = span_lexical.best_constant(train, self._score)
+        words = span_lexical.best_constant(train, self.score)
         log.info("majority: %s", f"the first {words} words of the text" if words else "never an answer")
         return [Answer(span_lexical.first_words(question.context, words)) for question in test]
 
     def lexical(self, train: Sequence[Question], test: Sequence[Question]) -> list[Answer]:
         """Logistic regression over spans of the sentences that resemble the question most (`span_lexical`)."""
-        return [Answer(text) for text in span_lexical.answers(train, test, self._score)]
+        return [Answer(text) for text in span_lexical.answers(train, test, self.score)]
 
 
 # ------------------------------------------------------------------------------------------------ windows

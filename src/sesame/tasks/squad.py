@@ -43,16 +43,14 @@ class _Answer(Struct):
     answer_start: int
 
 
-class _Question(Struct):
+class _Asked(Struct):
     id: str | int
     question: str
+
+
+class _Answered(_Asked):
     answers: list[_Answer] = []
     is_impossible: bool = False
-
-
-class _Unanswered(Struct):
-    id: str | int
-    question: str
 
 
 class _Paragraph(Struct):
@@ -81,7 +79,7 @@ def read_squad(path: Path, notes: Notes, labelled: bool = True) -> list[Question
         if isinstance(raw, dict) and isinstance(raw.get("id"), str | int):
             where = f"{path}: question {raw['id']}"
         try:
-            told = msgspec.convert(raw, _Question if labelled else _Unanswered)
+            told: _Asked = msgspec.convert(raw, _Answered if labelled else _Asked)
         except msgspec.ValidationError as error:
             notes.fault(where, "not a question", f"not a question of SQuAD's layout: {error}.")
             continue
@@ -90,7 +88,7 @@ def read_squad(path: Path, notes: Notes, labelled: bool = True) -> list[Question
         answers: tuple[str, ...] = ()
         starts: tuple[int, ...] = ()
         impossible = False
-        if isinstance(told, _Question):
+        if isinstance(told, _Answered):
             answers = tuple(answer.text for answer in told.answers)
             starts = tuple(answer.answer_start for answer in told.answers)
             impossible = told.is_impossible
