@@ -42,7 +42,7 @@ def bert(tmp_path_factory):
     return transformers.BertTokenizerFast.from_pretrained(folder)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.tuples(words, words), min_size=1, max_size=4), length=st.integers(5, 27), paired=st.booleans())
 def test_sequences_are_those_of_transformers_cut_longest_first(bert, rows, length, paired):
     task = Classification(PAIR if paired else SINGLE, ("no", "yes"))
@@ -57,7 +57,7 @@ def test_sequences_are_those_of_transformers_cut_longest_first(bert, rows, lengt
     assert notes.counts == ({f"cut to {length} tokens": cut} if cut else {})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(2, 40))
 def test_a_pair_is_cut_as_bert_cuts_it_but_for_who_is_given_an_odd_token(a, b, room):
     """`_truncate_seq_pair` of BERT's run_classifier.py: the longer one loses its last token, in a tie the second."""

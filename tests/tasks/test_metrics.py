@@ -16,7 +16,7 @@ value = st.integers(-5, 5).map(float)
 numbers = st.lists(st.tuples(value, value), min_size=2, max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(labels)
 def test_accuracy_and_macro_f1_follow_their_definitions(rows):
     gold, predicted = zip(*rows, strict=True)
@@ -26,7 +26,7 @@ def test_accuracy_and_macro_f1_follow_their_definitions(rows):
     assert metrics.macro_f1(gold, predicted) == pytest.approx(np.mean(f1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(labels)
 def test_matthews_is_the_correlation_of_the_indicators(rows):
     """Gorodkin (2004): the covariance of the two indicator matrices over the root of their variances."""
@@ -45,7 +45,7 @@ def test_matthews_of_a_table_by_hand():
     assert metrics.matthews(gold, predicted) == pytest.approx(16 / math.sqrt(1120))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(numbers)
 def test_correlations_follow_their_definitions(rows):
     def correlation(x, y):

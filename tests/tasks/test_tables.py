@@ -60,19 +60,19 @@ def round_trip(rows, path):
     assert [(e.key, e.text, e.pair, e.label) for e in found] == rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(pairs(one_line), st.sampled_from([".tsv", ".tsv.gz"]))
 def test_texts_of_one_line_survive_tsv(tmp_path_factory, rows, ending):
     round_trip(rows, tmp_path_factory.mktemp("tables") / f"table{ending}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(pairs(texts), st.sampled_from([".csv", ".jsonl", ".csv.gz", ".jsonl.gz"]))
 def test_any_text_survives_csv_and_jsonl(tmp_path_factory, rows, ending):
     round_trip(rows, tmp_path_factory.mktemp("tables") / f"table{ending}")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(pairs(texts))
 def test_csv_is_what_pythons_own_reader_reads_and_lines_are_where_rows_start(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("tables") / "table.csv"
