@@ -16,6 +16,7 @@ from sesame.models.activation import activated_linear
 from sesame.models.attention import Links, attend, links
 from sesame.models.base import Backbone, States, product_dtype
 from sesame.models.dropout import dropout_add
+from sesame.models.normed_linear import normed_linear
 
 
 class Embedding(nn.Module):
@@ -89,8 +90,12 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(c.width, c.norm_eps)
         self.activation = c.activation
 
-    def forward(self, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where width"]:
-        return activated_linear(self.up(h), self.down.weight, self.down.bias, self.activation)
+    def forward(
+        self, x: Float[Tensor, "*where width"], norm: nn.LayerNorm
+    ) -> tuple[Float[Tensor, "*where width"], Float[Tensor, "*where width"]]:
+        """norm(x), and the layer of it."""
+        h, wide = normed_linear(x, norm, self.up)
+        return h, activated_linear(wide, self.down.weight, self.down.bias, self.activation)
 
 
 class Block(nn.Module):
@@ -111,20 +116,19 @@ class Block(nn.Module):
         memory: Float[Tensor, "row key width"] | None = None,
         linked_memory: Links | None = None,
     ) -> Float[Tensor, "*where width"]:
-        x = self.attention.norm(h) if self.pre else h
-        added = self.attention(x, linked, at)
+        added = self.attention(self.attention.norm(h) if self.pre else h, linked, at)
         if at is not None:
             h = gather(h, at).flatten(0, 1)[at.flat]
-        h = self._join(h, added, self.attention.norm)
+        h, norm = self._add(h, added), self.attention.norm
         if self.cross is not None:
             assert memory is not None and linked_memory is not None
-            x = self.cross.norm(h) if self.pre else h
-            h = self._join(h, self.cross(x, memory, linked_memory), self.cross.norm)
-        return self._join(h, self.ffn(self.ffn.norm(h) if self.pre else h), self.ffn.norm)
+            x = (self.cross.norm if self.pre else norm)(h)
+            h, norm = self._add(h if self.pre else x, self.cross(x, memory, linked_memory)), self.cross.norm
+        x, added = self.ffn(h, self.ffn.norm if self.pre else norm)
+        return self._add(h, added) if self.pre else self.ffn.norm(self._add(x, added))
 
-    def _join(self, h: Tensor, added: Tensor, norm: nn.LayerNorm) -> Tensor:
-        h = dropout_add(h, added, self.dropout, self.training)
-        return h if self.pre else norm(h)
+    def _add(self, h: Tensor, added: Tensor) -> Tensor:
+        return dropout_add(h, added, self.dropout, self.training)
 
 
 class Transformer(Backbone):

@@ -1,5 +1,6 @@
 """Vocabulary projection and cross-entropy together, in chunks: no [.., vocabulary] tensor outlives its chunk."""
 
+import math
 from typing import Any
 
 import torch
@@ -19,14 +20,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         # The gradient of a *sum* of cross-entropies is known as soon as the logits are, up to one factor that
         # backward brings. So each chunk's logits become its gradient in place and are gone before the next chunk.
-        rows = max(1, chunk // weight.shape[0])
+        parts = max(1, math.ceil(len(hidden) * weight.shape[0] / chunk))
+        rows = max(1, math.ceil(len(hidden) / parts))  # about equal parts, because a product of few rows is slow
         total = torch.zeros(
             (), dtype=torch.float32 if hidden.dtype != torch.float64 else torch.float64, device=hidden.device
         )
         hits = torch.zeros((), dtype=torch.int64, device=hidden.device)
         need_h, need_w, need_b = ctx.needs_input_grad[:3]
         grad_h = torch.empty_like(hidden) if need_h else None
-        grad_w = torch.zeros_like(weight) if need_w else None
+        grad_w: Tensor | None = None
         grad_b = torch.zeros_like(bias) if need_b and bias is not None else None
         for start in range(0, len(hidden), rows):
             h, y = hidden[start : start + rows], target[start : start + rows, None]
@@ -43,10 +45,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 p = p.to(hidden.dtype)
                 if grad_h is not None:
                     torch.mm(p, weight, out=grad_h[start : start + rows])
-                if grad_w is not None:
-                    grad_w.addmm_(p.T, h)
+                if need_w:  # no zeros to add the first product to: they would be the size of the vocabulary
+                    grad_w = p.T @ h if grad_w is None else grad_w.addmm_(p.T, h)
                 if grad_b is not None:
                     grad_b += p.sum(0)
+        if need_w and grad_w is None:  # nothing was scored
+            grad_w = torch.zeros_like(weight)
         ctx.save_for_backward(*(g for g in (grad_h, grad_w, grad_b) if g is not None))
         ctx.has = [g is not None for g in (grad_h, grad_w, grad_b)]
         ctx.mark_non_differentiable(hits)
