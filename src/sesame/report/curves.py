@@ -59,7 +59,7 @@ def over_alpha(events: Iterable[Row], task: str) -> list[Point]:
 def over_labels(result: TaskResult) -> list[Point]:
     """The score on test of every arm over the number of training examples."""
     return [
-        Point(arm, count, score.mean, score.se or 0.0, score.n)
+        Point(arm, float(count), score.mean, score.se or 0.0, score.n)
         for arm in ARMS
         for count, part in by_labels(result)
         if (score := part.score(arm))
@@ -69,7 +69,7 @@ def over_labels(result: TaskResult) -> list[Point]:
 def gain_over_labels(result: TaskResult) -> list[Point]:
     """The paired gain over the number of training examples."""
     return [
-        Point("gain", count, part.gain.mean, part.gain.se or 0.0, pretrained.n)
+        Point("gain", float(count), part.gain.mean, part.gain.se or 0.0, pretrained.n)
         for count, part in by_labels(result)
         if part.gain and (pretrained := part.score("pretrained"))
     ]
@@ -84,4 +84,4 @@ def by_labels(result: TaskResult) -> list[tuple[int, TaskResult]]:
 def _points(values: dict[tuple[str, float], list[float]]) -> list[Point]:
     order = {arm: number for number, arm in enumerate(ARMS)}
     keys = sorted(values, key=lambda key: (order.get(key[0], len(order)), key))
-    return [Point(arm, x, *mean_and_error(values[arm, x]), len(values[arm, x])) for arm, x in keys]
+    return [Point(arm, float(x), *mean_and_error(values[arm, x]), len(values[arm, x])) for arm, x in keys]

@@ -20,7 +20,6 @@ DASHES = ((1, 0), (7, 3), (2, 3), (10, 3, 2, 3), (4, 2, 1, 2))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 INK = "currentColor"
 """Text and lines take the page's colour, light or dark; in a picture of its own that is black."""
-HEIGHT = 260
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Figure:
     """What it shows, with the main numbers: the caption, and what a screen reader says."""
     rows: list[Row]
     chart: alt.LayerChart | alt.FacetChart
+    height: int = 260
+    """Pixels, without axes."""
 
     def spec(self) -> dict[str, Any]:
         """The Vega-Lite specification for the page: as wide as its place, its key outside. Valid, or altair raises."""
@@ -72,7 +73,7 @@ class Figure:
         return [png, svg, table]
 
     def _spec(self, width: int | str, title: str | None = None, **settings: Any) -> dict[str, Any]:
-        properties: dict[str, Any] = {"width": width, "height": HEIGHT, "description": self.summary}
+        properties: dict[str, Any] = {"width": width, "height": self.height, "description": self.summary}
         if title:
             properties["title"] = alt.TitleParams(title, anchor="start", fontSize=14)
         chart = self.chart.properties(data=alt.Data(values=self.rows), **properties)
@@ -89,7 +90,7 @@ _STYLE: dict[str, Any] = {
     },
     "view": {"stroke": None},
     "legend": {"orient": "bottom", "columns": 3, "labelFontSize": 12, "symbolSize": 90, "symbolStrokeWidth": 2,
-               "labelLimit": 260, "title": None},
+               "labelLimit": 260, "symbolOpacity": 1, "title": None},
 }  # fmt: skip
 
 

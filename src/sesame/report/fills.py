@@ -54,7 +54,7 @@ def fills(run: Pretraining, texts: Sequence[str] = ()) -> tuple[list[Filled], li
     try:
         gaps = [Gap(text) for text in texts] or held_out_gaps(run)
     except UserError as error:
-        return [], [f"{error} To see fill examples, give sentences with --text."]
+        return [], [f"No sentences of its own can be filled: {error} Give some with --text."]
     guesses: list[list[tuple[int, tuple[Guess, ...]]]] = [[] for _ in gaps]
     for step in steps_of(run):
         try:
@@ -84,10 +84,10 @@ def held_out_gaps(run: Pretraining) -> list[Gap]:
     data = run.run.recipe.data
     assert isinstance(data, config.TextData), "a masked language model is trained on text"
     if not data.store:
-        raise UserError(f"{run.label} names no text of its own.")
+        raise UserError("its recipe names no text.")
     store = TokenStore.open(data.store)
     if store.hash != run.run.config.data:
-        raise UserError(f"{data.store} holds another text than {run.label} was trained on.")
+        raise UserError(f"{data.store} holds another text by now.")
     held_out = np.flatnonzero(store.held_out)
     if not len(held_out):
         raise UserError(f"{data.store} holds out no text.")

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from sesame import config
+from sesame.data.store import TokenStore
 from sesame.engine.run import Run, found_in, is_run
 from sesame.errors import UserError
 
@@ -254,20 +255,31 @@ def thinned(rows: list[Row], most: int) -> list[Row]:
 
 
 def word_frequencies(run: Run) -> dict[str, float]:
-    """What guessing by word frequency alone gives, with the frequencies (plus one) that the run's bias started from.
+    """What guessing by word frequency alone gives on the held-out text: the `loss` in nats a token, the `accuracy`.
 
-    The loss is their entropy in nats a token, the accuracy the share of the most frequent word. Empty where the run
-    keeps none, or does not guess single tokens.
+    The frequencies are those of the training text, plus one, which the run's output bias started from. Empty for a run
+    that does not guess single tokens, and where its text is gone.
     """
-    pretext = run.recipe.pretext
-    if not isinstance(pretext, config.Bert) or not pretext.masked_lm:
+    pretext, data = run.recipe.pretext, run.recipe.data
+    if not isinstance(pretext, config.Bert) or not pretext.masked_lm or not isinstance(data, config.TextData):
         return {}
+    counts = next((file["counts"] for file in _artifacts(run) if "counts" in file), None)
+    try:
+        store = TokenStore.open(data.store)
+    except UserError:
+        return {}
+    if counts is None or store.hash != run.config.data or not store.held_out.any():
+        return {}
+    spans = (store.offsets[document : document + 2].tolist() for document in np.flatnonzero(store.held_out))
+    ids = np.concatenate([store.ids[begin:end] for begin, end in spans])
+    share = (counts + 1.0) / (counts + 1.0).sum()
+    return {"loss": float(-np.log(share[ids]).mean()), "accuracy": float((ids == share.argmax()).mean())}
+
+
+def _artifacts(run: Run) -> Iterator[dict[str, np.ndarray]]:
     for path in sorted((run.path / "artifacts").glob("*.npz")):
         with np.load(path, allow_pickle=False) as file:
-            if "counts" in file:
-                share = (file["counts"] + 1.0) / (file["counts"] + 1.0).sum()
-                return {"loss": float(-(share * np.log(share)).sum()), "accuracy": float(share.max())}
-    return {}
+            yield dict(file)
 
 
 # ------------------------------------------------------------------------------------------- fine-tuning

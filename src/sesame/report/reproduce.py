@@ -1,12 +1,13 @@
 """The command that repeats a run, from the settings that its folder froze."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sesame import recipes
-from sesame.config import Recipe, TextData
+from sesame.config import FineTune, Recipe, TextData
 from sesame.report.reading import FineTuning, Pretraining
 
 _DECIDED = {"max_minutes", "max_tokens", "eval_every", "save_every", "data.store", "data.source", "backbone.vocab"}
@@ -47,12 +48,32 @@ def option(name: str, value: Any) -> list[str]:
         head, _, last = written.rpartition(".")
         prefix = f"{head}." if head else ""
         return [f"--{prefix}{'' if value else 'no-'}{last}"]
-    return [f"--{written}", str(value)]
+    values = value if isinstance(value, list | tuple) else [value]
+    return [f"--{written}", *map(str, values)]
 
 
 def finetune_command(tuning: FineTuning) -> str:
-    """The line that made a fine-tuning folder, where its settings hold it."""
-    return str(tuning.settings.get("command", ""))
+    """The line to type; empty where the folder does not say what it was made of.
+
+    A task that was read from files is named by the folder of its training file.
+    """
+    said = tuning.settings
+    if not said.get("tasks") or not tuning.run:
+        return ""
+    words = ["sesame", "finetune", tuning.run, *(_task(name, task) for name, task in said["tasks"].items())]
+    words += ["--out", tuning.path.name, "--seeds", str(said.get("seeds", 1))]
+    words += {"scratch": ["--from-scratch"], "pretrained": ["--alone"]}.get("".join(said.get("arms", [])), [])
+    words += ["--loss-curve"] if any(event["event"] == "loss_curve" for event in tuning.events) else []
+    ready = msgspec.to_builtins(FineTune())
+    for name, value in said.get("settings", {}).items():
+        if value != ready.get(name):
+            words += option(name, value)
+    return shlex.join(words)
+
+
+def _task(name: str, settings: Any) -> str:
+    train = settings.get("train") if isinstance(settings, dict) else ""
+    return str(Path(train).parent) if train and not name.startswith("pydocs/") else name
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

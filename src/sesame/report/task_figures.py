@@ -19,7 +19,7 @@ def gain_by_task(results: Sequence[tuple[str, TaskResult]]) -> Figure | None:
     gains = [(name, result.gain) for name, result in results if result.gain]
     if not gains:
         return None
-    rows = [{"task": name, **_span(gain.mean, gain.se or 0.0, scale=100, errors=2)} for name, gain in gains]
+    rows = [{"task": name, **_span(gain.mean, gain.se or 0.0, scale=100.0, errors=2.0)} for name, gain in gains]
     said = "; ".join(f"{name} {wording.gain(gain)}" for name, gain in gains)
     x = alt.X("mean:Q", title="gain over scratch × 100", axis=alt.Axis(tickCount=6))
     low = alt.X("low:Q", title="gain over scratch × 100")
@@ -29,7 +29,14 @@ def gain_by_task(results: Sequence[tuple[str, TaskResult]]) -> Figure | None:
     tip = [alt.Tooltip("task:N"), *_numbers("mean", "low", "high")]
     dots = base.mark_point(color=GAIN_LOOK.colour, size=90, filled=True, opacity=1).encode(x=x, tooltip=tip)
     summary = f"Pretrained minus scratch, paired by seed: {said}. The bars span {TWO_ERRORS}."
-    return Figure("gain-by-task", "gain over scratch, by task", summary, rows, alt.layer(zero, bars, dots))
+    return Figure(
+        "gain-by-task",
+        "gain over scratch, by task",
+        summary,
+        rows,
+        alt.layer(zero, bars, dots),
+        height=60 + 40 * len(rows),
+    )
 
 
 def task_figures(tuning: FineTuning, task: str, stem: str) -> list[Figure]:
@@ -62,7 +69,7 @@ def _over_epochs(stem: str, metric: str, points: list[Point]) -> Figure:
     summary = f"On dev, mean and standard error over {over}: {said}.{note}"
     chart = _lines(figures.x_axis("epoch", "epochs"), f"{wording.metric(metric)} × 100", points)
     title = f"{wording.metric(metric)} on dev over epochs"
-    return Figure(f"{stem}-over-epochs", title, summary, _rows(points, "epoch", scale=100), chart)
+    return Figure(f"{stem}-over-epochs", title, summary, _rows(points, "epoch", scale=100.0), chart)
 
 
 def _over_labels(stem: str, metric: str, points: list[Point]) -> Figure:
@@ -73,7 +80,7 @@ def _over_labels(stem: str, metric: str, points: list[Point]) -> Figure:
     chart = _lines(_label_axis(points), f"{wording.metric(metric)} × 100", points)
     summary = f"On test, by the number of training examples: {said}. The bands are standard errors over seeds."
     title = f"{wording.metric(metric)} on test over labels"
-    return Figure(f"{stem}-over-labels", title, summary, _rows(points, "labels", scale=100), chart)
+    return Figure(f"{stem}-over-labels", title, summary, _rows(points, "labels", scale=100.0), chart)
 
 
 def _gain_over_labels(stem: str, points: list[Point]) -> Figure:
@@ -81,7 +88,7 @@ def _gain_over_labels(stem: str, points: list[Point]) -> Figure:
     zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(y=alt.datum(0))
     chart = alt.layer(zero, _lines(_label_axis(points), "gain over scratch × 100", points, [GAIN_LOOK]))
     summary = f"Pretrained minus scratch, paired by seed: {said}. The band spans {TWO_ERRORS}."
-    rows = _rows(points, "labels", scale=100, errors=2)
+    rows = _rows(points, "labels", scale=100.0, errors=2.0)
     return Figure(f"{stem}-gain-over-labels", "gain over scratch over labels", summary, rows, chart)
 
 
@@ -92,7 +99,7 @@ def _over_alpha(stem: str, points: list[Point]) -> Figure:
     x = figures.x_axis("alpha", "α (0: before fine-tuning, 1: after)")
     chart = alt.layer(ends, _lines(x, "training loss", points))
     summary = f"The training loss at θ0 + α(θ1 − θ0), from before fine-tuning to after: {said}."
-    return Figure(f"{stem}-loss-curve", "loss curve J(α)", summary, _rows(points, "alpha", scale=1), chart)
+    return Figure(f"{stem}-loss-curve", "loss curve J(α)", summary, _rows(points, "alpha", scale=1.0), chart)
 
 
 # ------------------------------------------------------------------------------------------------- parts
@@ -114,14 +121,20 @@ def _label_axis(points: Sequence[Point]) -> alt.X:
     """Numbers of labels on a logarithmic axis, each of them named."""
     ticks = sorted({point.x for point in points})
     axis = alt.Axis(values=ticks, format=",d", labelOverlap=True, grid=False)
-    return alt.X("labels", type="quantitative", title="training examples", scale=alt.Scale(type="log"), axis=axis)
+    return alt.X(
+        "labels",
+        type="quantitative",
+        title="training examples",
+        scale=alt.Scale(type="log", nice=False, padding=20),
+        axis=axis,
+    )
 
 
 def _numbers(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:Q", format=".4~g") for field in fields]
 
 
-def _rows(points: Sequence[Point], x: str, scale: float, errors: float = 1) -> list[Row]:
+def _rows(points: Sequence[Point], x: str, scale: float, errors: float = 1.0) -> list[Row]:
     return [{"arm": p.arm, x: p.x, "n": p.n, **_span(p.mean, p.se, scale, errors)} for p in points]
 
 

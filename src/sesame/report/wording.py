@@ -89,8 +89,9 @@ def model(recipe: config.Recipe) -> str:
         return f"an encoder-decoder of {layers}, {backbone.encoder.width} wide"
     if isinstance(backbone, config.ConvNet):
         return f"a conv net of {' + '.join(map(str, backbone.channels))} channels"
-    words = f", {backbone.vocab:,} tokens" if backbone.vocab else ""
-    return f"a Transformer of {backbone.layers} layers, {backbone.width} wide{words}"
+    layers = f"{backbone.layers} layer{'s' * (backbone.layers != 1)}, {backbone.width} wide"
+    words = f", with a vocabulary of {backbone.vocab:,}" if backbone.vocab else ""
+    return f"a Transformer of {layers}{words}"
 
 
 def task(recipe: config.Recipe) -> str:
@@ -113,7 +114,7 @@ def task(recipe: config.Recipe) -> str:
 
 def source(recipe: config.Recipe) -> str:
     data = recipe.data
-    return Path(data.store).name if isinstance(data, config.TextData) else data.source
+    return (Path(data.store).name if isinstance(data, config.TextData) else data.source) or "data of unknown name"
 
 
 def machine(run: Pretraining) -> str:
@@ -173,7 +174,8 @@ def key_numbers(run: Pretraining) -> list[tuple[str, str]]:
     found = [("held-out loss", f"{last['loss']:.2f}")] if last else []
     for name in run.terms:
         if f"{name}.accuracy" in last:
-            found.append((f"{term(name)} accuracy", percent(last[f"{name}.accuracy"])))
+            whose = f"{term(name)} " if len(run.terms) > 1 else ""
+            found.append((f"{whose}accuracy", percent(last[f"{name}.accuracy"])))
     found += [(run.unit, quantity(run.tokens)), ("time", duration(run.seconds))]
     if run.seconds:
         found.append((f"{run.unit} a second", quantity(run.tokens / run.seconds)))

@@ -1,0 +1,185 @@
+"""The page needs nothing else, says what the folders say, and leaves them as they are."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import vl_convert
+from report_folders import recipe, write_run, write_tuning
+
+from sesame import config
+from sesame.errors import UserError
+from sesame.report import page, wording
+from sesame.report.reading import COLUMNS, Gain, Score, TaskResult, open_folders
+from sesame.report.report import compose, differences
+
+
+class Page(HTMLParser):
+    """What a page loads, its charts, and the cells of its results."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.loads: list[str] = []
+        self.specs: list[dict] = []
+        self.rows: dict[str, list[str]] = {}
+        self.bold: dict[str, list[str]] = {}
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self._row, self._in = "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.loads += [v for k, v in attrs if k in ("src", "srcset", "action", "data") or (k == "href" and v[0] != "#")]
+        self.ids += [given["id"]] if "id" in given else []
+        self._row = given.get("data-task", "" if tag == "tr" else self._row)
+        self._in = "chart" if "data-chart" in given else "strong" if tag == "strong" else ""
+        if tag == "td" and self._row:
+            self.rows.setdefault(self._row, []).append(given.get("data-value", ""))
+
+    def handle_data(self, data):
+        if self._in == "chart":
+            self.specs.append(json.loads(data))
+        elif self._in == "strong" and self._row:
+            self.bold.setdefault(self._row, []).append(data)
+
+    def handle_endtag(self, tag):
+        self._in = ""
+        self._row = "" if tag == "table" else self._row
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    write_run(folder / "run")
+    write_run(folder / "pairs", recipe(pretext=config.Bert(next_sentence=1.0)), state="failed", step=200,
+              reason="the loss is not finite", terms=("masked_lm", "next_sentence"))  # fmt: skip
+    write_tuning(folder / "tuned")
+    return [folder / name for name in ("run", "pairs", "tuned")]
+
+
+@pytest.fixture(scope="module")
+def report(folders):
+    return compose(*open_folders(folders))
+
+
+@pytest.fixture(scope="module")
+def text(report):
+    return page.render(report)
+
+
+@pytest.fixture(scope="module")
+def read(text):
+    return Page(text)
+
+
+def test_nothing_is_loaded_from_anywhere(text, read):
+    assert read.loads == []
+    assert not re.search(r"@import|url\(", text[: text.index("</style>")])
+    assert "link" not in read.tags
+    assert len(text) < 3_000_000
+
+
+def test_every_chart_is_valid_and_has_its_place(report, read):
+    names = [figure.name for figure in report.figures]
+    assert len(names) == len(set(names)) == len(read.specs)
+    assert set(names) <= set(read.ids)
+    assert len(read.ids) == len(set(read.ids))
+    for spec in read.specs:
+        assert vl_convert.vegalite_to_vega(spec)["marks"]  # altair has held it against the schema; this compiles it
+        assert spec["width"] == "container"
+        assert spec["description"]
+
+
+def test_there_is_a_chart_of_every_measure_over_tokens_and_over_time(report):
+    names = {figure.name for figure in report.figures}
+    for measure in ("loss", "masked-lm-loss", "masked-lm-accuracy", "next-sentence-loss", "next-sentence-accuracy"):
+        assert {f"pretraining-{measure}-over-tokens", f"pretraining-{measure}-over-time"} <= names
+    for task in ("task-pydocs-area", "task-pydocs-names"):
+        assert {f"{task}-{what}" for what in ("over-epochs", "over-labels", "gain-over-labels", "loss-curve")} <= names
+    assert "gain-by-task" in names
+
+
+def test_the_numbers_of_the_table_are_those_of_the_result(folders, read):
+    told = json.loads((folders[2] / "result.json").read_text())["tasks"]
+    assert set(read.rows) == set(told)
+    for task, row in read.rows.items():
+        expected = [told[task][c] if isinstance(told[task][c], float) else told[task][c]["mean"] for c in COLUMNS]
+        assert [float(cell) for cell in row[:6]] == [*expected, told[task]["gain"]["mean"]]
+        best = max(expected)
+        assert len(read.bold[task]) == 1
+        assert read.bold[task][0].startswith(f"{100 * best:.1f}")
+
+
+def test_what_a_run_s_name_contains_is_text_and_no_markup(tmp_path):
+    write_run(tmp_path / "<script>alert(1)<")
+    made = page.render(compose(*open_folders([tmp_path / "<script>alert(1)<"])))
+    assert "<script>alert" not in made
+    assert "&lt;script&gt;alert" in made
+    assert len(Page(made).specs) == 4
+
+
+def test_a_failed_and_an_unfinished_one_are_called_so(text, tmp_path):
+    assert "It failed at step 200 of 400: the loss is not finite." in text
+    half = page.render(compose(*open_folders([write_tuning(tmp_path / "half", finished=False)])))
+    assert "It is not finished" in half
+    assert len(Page(half).specs) == 2 * 2  # over epochs, and the loss curve
+
+
+def test_settings_in_which_runs_differ_stand_side_by_side(report):
+    assert dict(differences(report.runs)) == {"pretext.next_sentence": [0.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("gain", "tfidf", "words"),
+    [
+        (Gain(0.05, 0.01), 0.5, "clear gain"),
+        (Gain(0.02, 0.0101), 0.5, "no clear difference"),
+        (Gain(-0.05, 0.01), 0.5, "clear loss"),
+        (Gain(0.05, None), 0.5, "one seed, so no error is known"),
+        (Gain(0.05, 0.01), 0.8, "clear gain; not above TF-IDF"),
+        (None, 0.5, "no comparison"),
+    ],
+)
+def test_a_gain_is_put_into_words(gain, tfidf, words):
+    result = TaskResult(metric="accuracy", tfidf=tfidf, majority=0.1, pretrained=Score(0.7, 0.01, 5), gain=gain)
+    assert wording.verdict(result) == words
+
+
+def test_a_report_replaces_a_report_and_no_other_file(folders, report, tmp_path):
+    out = tmp_path / "report.html"
+    for _ in range(2):
+        page.check_out(out, folders)
+        assert page.write(report, out) == out.stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    out.write_text("<html>mine</html>")
+    with pytest.raises(UserError, match=r"is no report of sesame"):
+        page.check_out(out, folders)
+    with pytest.raises(UserError, match="is a folder"):
+        page.check_out(tmp_path, folders)
+    with pytest.raises(UserError, match="which a report does not change"):
+        page.check_out(folders[0] / "new" / "report.html", folders)
+
+
+def test_the_folders_stay_as_they_are(folders):
+    def state() -> dict[Path, tuple[bytes, int]]:
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    before = state()
+    page.render(compose(*open_folders(folders)))
+    assert state() == before
+
+
+def test_a_figure_is_written_as_pictures_and_as_its_numbers(report, tmp_path):
+    figure = next(f for f in report.figures if f.name == "task-pydocs-area-over-epochs")
+    png, svg, table = figure.export(tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert svg.read_text().startswith("<svg")
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) == len(figure.rows) == 24
+    assert [float(row["mean"]) for row in rows] == [row["mean"] for row in figure.rows]
