@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 
 from sesame.tasks.tables import TextExample
 
-FEATURES = 50_000
+FEATURES = 100_000
 """The most frequent n-grams that are kept."""
 TUNED_ON = 5_000
 """Training examples, drawn at random, that the regularisation is chosen on; the model itself is fitted to all."""

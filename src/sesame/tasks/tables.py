@@ -51,7 +51,7 @@ def read(columns: Columns, path: Path, notes: Notes, labelled: bool = True) -> l
     header, rows = _FORMATS[kind](path, lines)
     needed = [name for name in (columns.text, columns.pair, columns.key, columns.label if labelled else "") if name]
     if header is not None:
-        _check_header(path, header, needed, columns)
+        _check_header(path, header, lines, needed, columns)
     examples: list[TextExample] = []
     lines_of_keys: dict[str, int] = {}
     for row in rows:
@@ -154,8 +154,12 @@ def _record(row: _Row, header: _Row | None) -> Mapping[str, Any]:
     return dict(zip(header.raw, row.raw, strict=True))
 
 
-def _check_header(path: Path, header: _Row, needed: list[str], columns: Columns) -> None:
+def _check_header(path: Path, header: _Row, lines: list[str], needed: list[str], columns: Columns) -> None:
     names, where = list(header.raw), f"{path}:{header.first}"
+    try:
+        _check_utf8(header, lines)
+    except _Fault as fault:
+        raise UserError(f"{path}:{fault.line}: {fault} Convert the file.") from None
     for name in needed:
         if name not in names:
             raise UserError(
