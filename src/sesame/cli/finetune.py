@@ -22,6 +22,15 @@ log = logging.getLogger(__name__)
 
 RATES = (1 / 3, 1.0, 3.0)
 """Of --lr: what --sweep tries where it is given no rates."""
+ROWS = {
+    "majority": "majority",
+    "tfidf": "TF-IDF",
+    "embeddings": "embeddings alone",
+    "scratch": "from scratch",
+    "pretrained": "pretrained",
+    "gain": "gain over scratch",
+}
+"""What a result holds, and what it is called."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +122,14 @@ def finetune_command(argv: list[str]) -> int:
 
 
 # ----------------------------------------------------------------------------------------------- report
-def shown(tasks: dict[str, Any]) -> Any:
-    """The results of the tasks as a table: a row for each number of training examples."""
-    columns = ["task", "examples", "metric", "majority", "TF-IDF", "embeddings", "scratch", "pretrained", "gain"]
-    rows = [
-        (name, count, task["metric"], point["majority"], point["tfidf"],
-         *(_spread(point.get(what)) for what in ("embeddings", "scratch", "pretrained", "gain")))
-        for name, task in tasks.items() for count, point in _points(task)
-    ]  # fmt: skip
-    return table(
-        "On test: mean ± standard error over seeds; gain of pretrained over scratch, seed by seed", columns, rows
-    )
+def shown(tasks: dict[str, Any]) -> list[Any]:
+    """The results as tables: one for all tasks, or one for each where it was learned from several numbers of examples."""
+    if any(task["labels"] for task in tasks.values()):
+        return [
+            _table(f"{name}: {task['metric']} on test, by training examples", {f"{n:,}": p for n, p in _points(task)})
+            for name, task in tasks.items()
+        ]
+    return [_table("On test", {f"{name}, {task['metric']}": task for name, task in tasks.items()})]
 
 
 def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -131,10 +137,17 @@ def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     yield task["train"], task
 
 
-def _spread(score: dict[str, Any] | None) -> str | None:
+def _table(title: str, points: dict[str, dict[str, Any]]) -> Any:
+    """A column for each of `points`, a row for each way to get at the answer."""
+    rows = [(row, *(_score(point.get(name)) for point in points.values())) for name, row in ROWS.items()]
+    return table(f"{title} (mean ± standard error over seeds)", ["", *points], [r for r in rows if any(r[1:])])
+
+
+def _score(score: Any) -> str | None:
     if score is None:
         return None
-    return f"{score['mean']:.3f}" + ("" if score["se"] is None else f" ± {score['se']:.3f}")
+    mean, error = (score["mean"], score["se"]) if isinstance(score, dict) else (score, None)
+    return f"{mean:.3f}" + ("" if error is None else f" ± {error:.3f}")
 
 
 def _next(out: Path, names: list[str]) -> str:

@@ -1,5 +1,6 @@
 """What a task is learned from: a pretrained network, the same network from scratch, or its embeddings alone."""
 
+import copy
 from typing import Any, Literal
 
 import msgspec
@@ -63,8 +64,9 @@ def network_of(arm: Arm, model: Model, task: Task[Any, Any], seed: int, dropout:
 
 def with_dropout(backbone: Transformer, rate: float) -> Transformer:
     """A copy of `backbone` that trains with this dropout, in attention and elsewhere."""
-    config = msgspec.structs.replace(backbone.config, dropout=rate, attention_dropout=rate)
-    with torch.device("meta"):
-        copy = Transformer(config)
-    copy.load_state_dict({key: value.clone() for key, value in backbone.state_dict().items()}, assign=True)
-    return copy
+    copied = copy.deepcopy(backbone)
+    copied.config = msgspec.structs.replace(backbone.config, dropout=rate, attention_dropout=rate)
+    for module in copied.modules():
+        if "dropout" in vars(module):
+            module.dropout = rate
+    return copied

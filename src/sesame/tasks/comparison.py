@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -93,27 +93,7 @@ def compare(
     loss between start and end of the first seed. Scores are those of the weights best on dev, on test. The network
     that is given back is pretrained, or where that is none of the arms from scratch; one of the two must be.
     """
-    if seeds < 1:
-        raise UserError(f"--seeds {seeds}: at least one is needed.")
-    encoded = encode(model, data, settings.length)
-    work = Comparison(
-        model, encoded, settings, tuple(settings.seed + i for i in range(seeds)), tuple(arms), curve, tell
-    )
-    for labels in settings.labels:
-        work.check(labels)
-    whole, best = work.point(0)
-    points = {str(labels): work.point(labels)[0] for labels in sorted(settings.labels)}
-    result = Result(
-        kind=data.task.kind,
-        metric=data.task.metric,
-        train=len(data.train),
-        dev=len(data.dev),
-        test=len(data.test),
-        labels=points,
-        notes=dict(data.notes.counts),
-        **msgspec.structs.asdict(whole),
-    )
-    return Compared(result, best, work.arms[-1], encoded)
+    return Comparison.of(model, data, settings, seeds, arms, curve).run(tell)
 
 
 @dataclass(frozen=True)
@@ -126,7 +106,44 @@ class Comparison:
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     curve: bool
-    tell: Tell
+    tell: Tell = lambda _: None
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        data: TaskData[Any, Any],
+        settings: FineTune,
+        seeds: int,
+        arms: Sequence[Arm],
+        curve: bool,
+    ) -> "Comparison":
+        """What `compare` is asked for, with everything checked that can be checked before anything is trained."""
+        if seeds < 1:
+            raise UserError(f"--seeds {seeds}: at least one is needed.")
+        numbers = tuple(range(settings.seed, settings.seed + seeds))
+        in_order = tuple(arm for arm in ARMS if arm in arms)
+        work = cls(model, encode(model, data, settings.length), settings, numbers, in_order, curve)
+        for labels in settings.labels:
+            work.check(labels)
+        return work
+
+    def run(self, tell: Tell) -> Compared:
+        """Train and score everything."""
+        work = replace(self, tell=tell)
+        whole, best = work.point(0)
+        points = {str(labels): work.point(labels)[0] for labels in sorted(set(self.settings.labels))}
+        result = Result(
+            kind=self.data.task.kind,
+            metric=self.data.task.metric,
+            train=len(self.data.train),
+            dev=len(self.data.dev),
+            test=len(self.data.test),
+            labels=points,
+            notes=dict(self.data.notes.counts),
+            **msgspec.structs.asdict(whole),
+        )
+        return Compared(result, best, self.arms[-1], self.encoded)
 
     @property
     def data(self) -> TaskData[Any, Any]:
@@ -202,9 +219,8 @@ class Comparison:
             if best is None or tuning.best.dev[metric] > best.best.dev[metric]:
                 best, found = tuning, rate
         if best is None:
-            raise Diverged(
-                f"{self.data.name}: {arm} learns at none of the rates {self.settings.sweep}. Try lower ones."
-            )
+            rates = ", ".join(f"{rate:g}" for rate in self.settings.sweep)
+            raise Diverged(f"{self.data.name}: {arm} learns at none of the rates {rates}. Try lower ones.")
         for evaluation in best.evaluations:
             self.say("evaluate", arm, labels, seed, lr=found, **msgspec.to_builtins(evaluation))
         return found, best

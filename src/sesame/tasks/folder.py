@@ -15,7 +15,7 @@ from sesame.engine.build import load
 from sesame.errors import UserError
 from sesame.tasks.arms import ARMS, Arm
 from sesame.tasks.base import TaskData
-from sesame.tasks.comparison import Compared, Result, Tell, compare
+from sesame.tasks.comparison import Compared, Comparison, Result, Tell
 from sesame.tasks.reading import text_model
 from sesame.tasks.tuned import Card, Tuned
 
@@ -49,6 +49,7 @@ def finetune(
     threads = settings.threads or machine.cores()
     torch.set_num_threads(threads)
     machine.keep_freed_memory()
+    work = [Comparison.of(model, data, settings, seeds, arms, curve) for data in tasks]
     out.mkdir(parents=True, exist_ok=True)
     told = {
         "run": str(run),
@@ -68,10 +69,10 @@ def finetune(
             lines.flush()
             tell(event)
 
-        for data in tasks:
-            compared = compare(model, data, settings, seeds=seeds, arms=arms, curve=curve, tell=noted)
-            results[data.name] = compared.result
-            tuned_of(compared, text_model(model)[1], settings).save(out / data.name)
+        for comparison in work:
+            name, compared = comparison.data.name, comparison.run(noted)
+            results[name] = compared.result
+            tuned_of(compared, text_model(model)[1], settings).save(out / name)
             seconds = round(time.monotonic() - began, 1)
             _write_json(out / RESULT, {"command": "finetune", "seconds": seconds, "run": str(run), "tasks": results})
     return results

@@ -215,7 +215,8 @@ def _from_hub(name: str, fields: Mapping[str, Any], notes: Notes) -> TaskData[An
         try:
             if "train" not in files:
                 raise UserError(f"hf:{name}: no training examples with labels (splits: {', '.join(splits)}).")
-            return task_data(name, msgspec.structs.replace(c, **files), notes)
+            local = Path(name).expanduser().exists() or Path(name).is_absolute()
+            return task_data(Path(name).name if local else name, msgspec.structs.replace(c, **files), notes)
         except UserError as error:
             raise UserError(str(error).replace(f"{folder}/", f"hf:{name} ")) from None
 
