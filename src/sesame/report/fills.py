@@ -114,14 +114,13 @@ def _gap(store: TokenStore, document: int) -> Gap | None:
     if not len(fitting):
         return None
     chosen = int(fitting[chance.integers(len(fitting), "report sentence", key)])
-    sentence, words = ids[starts[chosen] : starts[chosen + 1]], flags[starts[chosen] : starts[chosen + 1]]
+    here = slice(starts[chosen], starts[chosen + 1])
+    sentence, words = ids[here].tolist(), flags[here]
     whole = (words & WORD > 0) & np.append(words[1:] & WORD > 0, True)
     candidates = [i for i in np.flatnonzero(whole).tolist() if vocabulary.decode([sentence[i]]).strip().isalpha()]
     if not candidates:
         return None
     at = candidates[int(chance.integers(len(candidates), "report word", key))]
-    hidden = sentence.copy()
-    hidden[at] = vocabulary.mask
-    text = vocabulary.decode(hidden)
+    text = vocabulary.decode([*sentence[:at], vocabulary.mask, *sentence[at + 1 :]])
     encoded = vocabulary.encode_batch([text], special=True)[0]
     return Gap(text, vocabulary.decode([sentence[at]]).strip()) if encoded.count(vocabulary.mask) == 1 else None
