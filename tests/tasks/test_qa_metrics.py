@@ -63,6 +63,8 @@ def test_cmrc_by_hand(prediction, answers, exact, f1):
         ("u.s. army", ["u.s.", "army"]),
         ('(npc) "x" 5% a&b?!', ["(", "npc", ")", '"', "x", '"', "5", "%", "a", "&", "b", "?", "!"]),
         ("a.b.c.日本", ["a.b.c", ".", "日", "本"]),
+        ("1990—1991", ["1990", "—", "1991"]),
+        ("wait... ", ["wait", "..."]),
         ("カナ한글", ["カナ한글"]),  # only U+4E00 to U+9FA5 stand alone
         ("  ", []),
     ],

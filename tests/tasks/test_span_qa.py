@@ -144,7 +144,7 @@ def test_the_loss_is_the_cross_entropy_over_each_window():
         expected.append(F.cross_entropy(scores[at : at + size].T, goal))  # two rows: starts and ends
         at += size
     assert term.count == 4
-    torch.testing.assert_close(term.sum, torch.stack(expected).sum())
+    assert float(term.sum) == pytest.approx(sum(map(float, expected)), rel=1e-5)
     term.sum.backward()
     assert scores.grad is not None and scores.grad.isfinite().all()
 
@@ -153,7 +153,8 @@ def test_the_head_scores_each_read_position():
     head = task().head(16, 0.1)
     batch = batch_of(task().encode([qa("Ada wrote.", "Ada")], VOCABULARY, 20, Notes()), np.array([0]), VOCABULARY.pad)
     h = torch.randn(len(batch.order), 16)
-    torch.testing.assert_close(head(h, batch), h @ head.out.weight.T + head.out.bias)
+    with torch.no_grad():
+        np.testing.assert_allclose(head(h, batch), h @ head.out.weight.T + head.out.bias, atol=1e-6)
 
 
 def scored(room: SpanQA, asked: list[Question], null: float) -> list[Answer]:

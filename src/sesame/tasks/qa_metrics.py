@@ -38,7 +38,7 @@ def normalised(text: str) -> str:
 _CHINESE = r"[\u4e00-\u9fa5]"
 _MARKS = str.maketrans("", "", "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 """What CMRC's script takes for punctuation. Its list also has "……", which is two characters and so never met."""
-_BY_ITSELF = r"[;@#$%&?!()\[\]{}<>\"]|,(?!\d)|\.$"
+_BY_ITSELF = r"\.{2,}|[;@#$%&?!()\[\]{}<>\"–—]|,(?!\d)|\.$"
 _SEGMENT = re.compile(rf"{_BY_ITSELF}|(?:(?!{_BY_ITSELF})\S)+")
 
 
@@ -59,8 +59,8 @@ def segments(text: str) -> list[str]:
     would cut it.
 
     The script cuts such runs with NLTK's word tokenizer. Here they are cut at white space; each of ; @ # $ % & ? ! ( )
-    [ ] { } < > " is a segment; so is a comma, unless a digit follows, and a full stop at the end of the run. NLTK
-    besides cuts English contractions (don't) and what follows some quotation marks, which Chinese answers hardly hold.
+    [ ] { } < > " – — is a segment; so are several full stops in a row, one at the end of the run, and a comma unless a
+    digit follows. NLTK besides cuts English contractions (don't), quotes in single marks, and at the ends of sentences.
     """
     found: list[str] = []
     for run in re.split(f"({_CHINESE})", text):
