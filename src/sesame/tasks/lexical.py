@@ -20,7 +20,7 @@ from sesame.tasks.tables import TextExample
 
 FEATURES = 100_000
 """The most frequent n-grams that are kept."""
-TUNED_ON = 5_000
+TUNED_ON = 10_000
 """Training examples, drawn at random, that the regularisation is chosen on; the model itself is fitted to all."""
 FOLDS = 3
 TOLERANCE = 1e-3
