@@ -123,7 +123,7 @@ def finetune_command(argv: list[str]) -> int:
 
 # ----------------------------------------------------------------------------------------------- report
 def shown(tasks: dict[str, Any]) -> list[Any]:
-    """The results as tables: one for all tasks, or one for each where it was learned from several numbers of examples."""
+    """The results as tables: one for all tasks, or where some were learned from few examples too, one for each."""
     if any(task["labels"] for task in tasks.values()):
         return [
             _table(f"{name}: {task['metric']} on test, by training examples", {f"{n:,}": p for n, p in _points(task)})

@@ -103,6 +103,8 @@ def fine_tune(
     """
     task, seed = encoded.data.task, settings.seed
     chosen = np.arange(len(encoded.train)) if chosen is None else chosen
+    if not len(chosen):
+        raise UserError(f"{encoded.data.name}: no training example can be read in {encoded.length} tokens.")
     an_epoch = math.ceil(len(chosen) / settings.rows)
     steps = max(1, settings.min_steps, round(settings.epochs * an_epoch))
     looks = {round(steps * k / settings.evaluations) for k in range(1, settings.evaluations + 1)} | {steps}

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.tasks.base import Head, Task
 from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
@@ -65,5 +66,7 @@ def groups_of(lengths: Int[np.ndarray, " sequence"]) -> list[Int[np.ndarray, " c
 def predict(
     task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Sequences, pad: int
 ) -> list[Any]:
-    """One prediction an example."""
+    """One prediction an example. Raises UserError where not one example gave a sequence to read."""
+    if not len(sequences):
+        raise UserError(f"none of the {len(examples)} examples can be read. Choose a greater --length.")
     return task.decode(examples, sequences, scores_of(network, sequences, pad))
