@@ -50,7 +50,7 @@ def test_figures_are_written_beside_it(here, capsys):
         (["."], "There are some in it: run, tuned"),
         (["run", "run"], "given twice"),
         (["run", "--out", "run/report.html"], "which a report does not change"),
-        (["run", "--figures", "tuned/figures", "tuned"], "which a report does not change"),
+        (["run", "tuned", "--figures", "tuned/figures"], "which a report does not change"),
         (["run", "--out", "mine.html"], "is no report of sesame"),
         (["run", "--text", "no gap"], "0 [MASK]s"),
         (["run", "--nonsense"], "--nonsense"),

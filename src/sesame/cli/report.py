@@ -44,10 +44,11 @@ def report_command(argv: list[str]) -> int:
     from sesame.report.report import compose
 
     paths = list(options.runs)
+    opened = open_folders(paths)
     page.check_out(options.out, paths)
     if options.figures:
         page.check_outside(options.figures, paths)
-    report = compose(*open_folders(paths), options.text)
+    report = compose(*opened, options.text)
     size = page.write(report, options.out)
     drawn = list(report.figures)
     written = [path for figure in drawn for path in figure.export(options.figures)] if options.figures else []
