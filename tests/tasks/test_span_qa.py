@@ -144,7 +144,7 @@ def test_the_loss_is_the_cross_entropy_over_each_window():
         expected.append(F.cross_entropy(scores[at : at + size].T, goal))  # two rows: starts and ends
         at += size
     assert term.count == 4
-    assert float(term.sum) == pytest.approx(sum(map(float, expected)), rel=1e-5)
+    assert term.sum.item() == pytest.approx(sum(loss.item() for loss in expected), rel=1e-5)
     term.sum.backward()
     assert scores.grad is not None and scores.grad.isfinite().all()
 
