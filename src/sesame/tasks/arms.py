@@ -68,5 +68,5 @@ def with_dropout(backbone: Transformer, rate: float) -> Transformer:
     copied.config = msgspec.structs.replace(backbone.config, dropout=rate, attention_dropout=rate)
     for module in copied.modules():
         if "dropout" in vars(module):
-            module.dropout = rate
+            setattr(module, "dropout", rate)  # noqa: B010  a plain number, which nn.Module's types know nothing of
     return copied

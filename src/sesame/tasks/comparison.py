@@ -190,7 +190,17 @@ class Comparison:
                     best = tuning
         assert best is not None
         gain = gain_of(scores["pretrained"], scores["scratch"]) if {"pretrained", "scratch"} <= set(scores) else None
-        return Point(**plain, **{arm: mean_of(s) for arm, s in scores.items()}, gain=gain, lr=rates), best
+        means = {arm: mean_of(found) for arm, found in scores.items()}
+        point = Point(
+            majority=plain["majority"],
+            tfidf=plain["tfidf"],
+            embeddings=means.get("embeddings"),
+            scratch=means.get("scratch"),
+            pretrained=means.get("pretrained"),
+            gain=gain,
+            lr=rates,
+        )
+        return point, best
 
     def baselines(self, labels: int) -> dict[str, float]:
         """Majority and TF-IDF, the mean over the seeds' choices of examples."""

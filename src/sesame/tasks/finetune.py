@@ -86,8 +86,10 @@ def encode(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
         )
     if length > reach(model):
         log.warning("%s was trained on rows of %d; positions after that are fresh", name(model), reach(model))
-    parts = (data.task.encode(part, vocabulary, length, data.notes) for part in (data.train, data.dev, data.test))
-    return Encoded(data, *parts, pad=vocabulary.pad, length=length)
+    train, dev, test = (
+        data.task.encode(part, vocabulary, length, data.notes) for part in (data.train, data.dev, data.test)
+    )
+    return Encoded(data, train, dev, test, vocabulary.pad, length)
 
 
 def fine_tune(

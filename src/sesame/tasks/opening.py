@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -144,7 +144,7 @@ def _line_of(name: str, text: str) -> int:
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
-def _decoded(found: Mapping[str, Any], where: Any) -> config.Task:
+def _decoded(found: Mapping[str, Any], where: Callable[[str], str]) -> config.Task:
     """The typed task of a plain dictionary; `where(field)` says where a field stands."""
     kind = found["kind"]
     if kind not in KINDS:
