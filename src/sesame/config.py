@@ -96,6 +96,8 @@ class Transformer(Struct, frozen=True, kw_only=True, tag="transformer"):
     attention_dropout: Rate = 0.0
     init: Above0 = 0.02
     """Standard deviation of the normal start of weights and embeddings."""
+    start: Literal["normal", "mimetic"] = "normal"
+    """mimetic: beside that, positions start as sinusoids and attention near the identity (Trockman & Kolter 2023)."""
 
 
 class EncoderDecoder(Struct, frozen=True, kw_only=True, tag="encoder-decoder"):
@@ -133,6 +135,8 @@ class Bert(Struct, frozen=True, kw_only=True, tag="bert"):
     """Weight of the next-sentence loss; above 0, examples are sentence pairs."""
     sentence_order: Annotated[float, Meta(ge=0)] = 0.0
     """Weight of the sentence-order loss; above 0, examples are sentence pairs."""
+    embeddings: Literal["normal", "counts"] = "normal"
+    """counts: the first embeddings come from what stands near what in the text (PPMI, SVD), in a few seconds."""
 
 
 class CausalLM(Struct, frozen=True, kw_only=True, tag="causal-lm"):

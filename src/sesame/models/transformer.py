@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.batch import At, Rows
+from sesame.models import mimetic
 from sesame.models.activation import activated_linear
 from sesame.models.attention import Links, attend, links
 from sesame.models.base import Backbone, States, product_dtype
@@ -141,6 +142,8 @@ class Transformer(Backbone):
         self.blocks = nn.ModuleList(Block(c, cross) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width, c.norm_eps) if c.norm == "pre" else None
         self.apply(self._start)
+        if c.start == "mimetic":
+            mimetic.start(self)
 
     def _start(self, module: nn.Module) -> None:
         """Normal(0, init) weights, zero biases (BERT's code); pre-norm scales what joins the residual (GPT-2, 2.3)."""

@@ -20,6 +20,7 @@ from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.cross_entropy import linear_cross_entropy
 from sesame.pretext.masked_lm import choose, ordinary_ids, see
 from sesame.pretext.sentence_pairs import NEEDS, Pooler, labels
+from sesame.pretext.word_vectors import word_vectors
 
 
 class MaskedLMHead(nn.Module):
@@ -39,7 +40,7 @@ class MaskedLMHead(nn.Module):
 class Bert(Pretext):
     def __init__(self, c: config.Bert, backbone: Transformer, vocabulary: Vocabulary):
         super().__init__()
-        self.config, self.vocabulary = c, vocabulary
+        self.config, self.vocabulary, self.width = c, vocabulary, backbone.width
         self.pair_weights = {task: weight for task in NEEDS if (weight := getattr(c, task)) > 0}
         if c.masked_lm > 0:
             self.mask, self.ordinary = vocabulary.mask, ordinary_ids(vocabulary)
@@ -107,7 +108,7 @@ class Bert(Pretext):
 
     # -------------------------------------------------------------------------------------- start
     def prepare(self, data: TextSet) -> dict[str, np.ndarray]:
-        """How often each token occurs in the text that is trained on."""
+        """How often each token occurs in the text that is trained on; first embeddings, where they are asked for."""
         store, size = data.store, self.vocabulary.size
         counts = np.zeros(size, np.int64)
         for start in range(0, len(store.ids), 1 << 24):
@@ -115,12 +116,25 @@ class Bert(Pretext):
         for document in np.flatnonzero(store.held_out):
             begin, end = store.offsets[document : document + 2].tolist()
             counts -= np.bincount(store.ids[begin:end], minlength=size)
-        return {"counts": counts}
+        if self.config.embeddings == "normal":
+            return {"counts": counts}
+        return {"counts": counts, "vectors": word_vectors(store, size, self.width)}
 
     def start(self, backbone: Backbone, artifact: dict[str, np.ndarray]) -> None:
-        """The output bias begins at the log unigram frequencies (plus one), which the network then need not learn."""
-        if self.config.masked_lm > 0:
-            counts = np.ones(len(self.masked_lm.bias))  # an embedding may have more rows than the text has tokens
-            counts[: len(artifact["counts"])] += artifact["counts"]
-            with torch.no_grad():
+        """The output bias begins at the log unigram frequencies (plus one), which the network then need not learn.
+
+        Embeddings from counts bring more: the product of two is about their mutual information, so the sum of the
+        neighbours' embeddings already ranks what fits between them (naive Bayes). The head starts near the identity
+        to let it through, and a mimetic start of the backbone gathers it.
+        """
+        vectors = artifact.get("vectors")
+        with torch.no_grad():
+            if self.config.masked_lm > 0:
+                counts = np.ones(len(self.masked_lm.bias))  # an embedding may have more rows than the text has tokens
+                counts[: len(artifact["counts"])] += artifact["counts"]
                 self.masked_lm.bias.copy_(torch.from_numpy(np.log(counts / counts.mean())))
+                if vectors is not None:
+                    self.masked_lm.dense.weight.diagonal().add_(1.0)
+            if vectors is not None:
+                assert isinstance(backbone, Transformer)
+                backbone.embed.token.weight[: len(vectors)] = torch.from_numpy(vectors)

@@ -5,6 +5,8 @@ for the rest, Adam, dropout 0.1. The small ones train with masked LM alone and w
 dropout. Their settings are first choices, not yet tuned.
 """
 
+import msgspec
+
 from sesame.config import Bert, Optimizer, Phase, Recipe, TextData, Transformer
 
 
@@ -16,8 +18,8 @@ def _small(name: str, layers: int, width: int, lr: float) -> Recipe:
     return Recipe(
         name=name,
         data=TextData(length=128, rows=32),
-        backbone=_shape(layers, width),
-        pretext=Bert(),
+        backbone=msgspec.structs.replace(_shape(layers, width), start="mimetic"),
+        pretext=Bert(embeddings="counts"),
         optimizer=Optimizer(lr=lr),
         max_minutes=30,
     )
@@ -42,7 +44,7 @@ def _published(name: str, layers: int, width: int, vocab: int = 30_522, exponent
 
 
 RECIPES = (
-    _small("bert-tiny", 2, 128, lr=2e-3),
+    _small("bert-tiny", 2, 128, lr=4e-3),
     _small("bert-mini", 4, 256, lr=1e-3),
     _small("bert-small", 4, 512, lr=7e-4),
     _small("bert-medium", 8, 512, lr=5e-4),
