@@ -214,7 +214,7 @@ def fresh_model(folder: Path) -> None:
     from sesame.data.tokenizer import train
     from sesame.pretext.base import Objective
 
-    vocabulary = train("wordpiece", lambda: (text for _, text in pydocs.standard_library()), 8192)
+    vocabulary = train("wordpiece", lambda: (text for _, text in pydocs.documents()), 8192)
     torch.manual_seed(0)
     shape = Transformer(layers=4, width=256, heads=4, ffn=1024, vocab=vocabulary.size)
     backbone = models.build(shape)

@@ -191,8 +191,9 @@ def _part(folder: Path, files: list[Path], part: str, names: tuple[str, ...]) ->
     exact = [path for path, stem in stems.items() if stem in names]
     found = exact or [path for path, stem in stems.items() if set(re.split(r"[-_. ]", stem)) & set(names)]
     if len(found) > 1:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise UserError(
-            f"{folder}: {', '.join(path.name for path in found)} could each be the {part} file. "
+            f"{folder}: {', '.join(path.name for path in found[:3])}{more} could each be the {part} file. "
             "Name the one to use in a task file."
         )
     return found[0] if found else None
