@@ -110,14 +110,17 @@ def finetune_command(argv: list[str]) -> int:
     finally:
         show.close()
     result = msgspec.json.decode((options.out / RESULT).read_bytes())
-    notes = [
-        f"{name}: {count:,} {what}" for name, task in result["tasks"].items() for what, count in task["notes"].items()
-    ]
+    found = result["tasks"]
+    notes = [f"{name}: {what}: {count:,}" for name, task in found.items() for what, count in task["notes"].items()]
     emit(
-        "finetune", {key: value for key, value in result.items() if key != "command"},
-        shown(result["tasks"]), *notes, _next(options.out, list(result["tasks"])),
-        as_json=options.json, path=None,
-    )  # fmt: skip
+        "finetune",
+        {key: value for key, value in result.items() if key != "command"},
+        *shown(found),
+        *notes,
+        _next(options.out, list(found)),
+        as_json=options.json,
+        path=None,
+    )
     return 0
 
 
