@@ -14,10 +14,10 @@ def _shape(layers: int, width: int, dropout: float = 0.0) -> Transformer:
     return Transformer(layers=layers, width=width, heads=width // 64, ffn=4 * width, dropout=dropout)
 
 
-def _small(name: str, layers: int, width: int, lr: float) -> Recipe:
+def _small(name: str, layers: int, width: int, lr: float, rows: int = 32) -> Recipe:
     return Recipe(
         name=name,
-        data=TextData(length=128, rows=32),
+        data=TextData(length=128, rows=rows),
         backbone=msgspec.structs.replace(_shape(layers, width), start="mimetic"),
         pretext=Bert(embeddings="counts"),
         optimizer=Optimizer(lr=lr),
@@ -45,7 +45,7 @@ def _published(name: str, layers: int, width: int, vocab: int = 30_522, exponent
 
 RECIPES = (
     _small("bert-tiny", 2, 128, lr=4e-3),
-    _small("bert-mini", 4, 256, lr=1e-3),
+    _small("bert-mini", 4, 256, lr=1e-3, rows=16),
     _small("bert-small", 4, 512, lr=7e-4),
     _small("bert-medium", 8, 512, lr=5e-4),
     _published("bert-base", 12, 768),
