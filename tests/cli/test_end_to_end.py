@@ -96,10 +96,19 @@ def test_a_demo_goes_on_with_an_earlier_one(here, capsys, monkeypatch):
     (here / "data").rename(here / "shown" / "data")
     (here / "run").rename(here / "shown" / "run")
     try:
-        assert main(["demo", "--out", "shown", "--json"]) == 0
+        tasks = ["--tasks", "params", "--seeds", "1", "--examples", "30"]
+        assert main(["demo", "--out", "shown", "--json", *tasks]) == 0
         result = json.loads(capsys.readouterr().out)
         assert result["step"] == 6
         assert all(example["masks"] for example in result["examples"])
+        found = result["tasks"]["pydocs/params"]
+        assert found["train"] == 30 and found["notes"]["training examples left unused"] > 0
+        assert found["gain"]["mean"] == pytest.approx(found["pretrained"]["mean"] - found["scratch"]["mean"])
+        assert "pydocs/params" in (here / "shown" / "report.html").read_text()
+        before = (here / "shown" / "tasks" / "result.json").read_bytes()
+        assert main(["demo", "--out", "shown", "--json", *tasks]) == 0  # the tasks too are used as they are
+        assert json.loads(capsys.readouterr().out)["tasks"] == result["tasks"]
+        assert (here / "shown" / "tasks" / "result.json").read_bytes() == before
     finally:
         (here / "shown" / "data").rename(here / "data")
         (here / "shown" / "run").rename(here / "run")

@@ -71,6 +71,8 @@ class Finetune:
     """The folder to make: results, curves, and the best model of each task."""
     seeds: int = 3
     """How often each is trained; the seeds are paired."""
+    train_on: int = 0
+    """Training examples of each task that are used, by a keyed choice; 0 for all. The rest is not looked at."""
     from_scratch: bool = False
     """Train the network from scratch alone."""
     alone: bool = False
@@ -102,6 +104,8 @@ def finetune_command(argv: list[str]) -> int:
     check_free(options.out)
     arms: tuple[Arm, ...] = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else ARMS
     tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
+    if options.train_on:
+        tasks = [task.learned_from(options.train_on) for task in tasks]
     trainings = len(tasks) * len(arms) * options.seeds * (1 + len(settings.labels))
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:

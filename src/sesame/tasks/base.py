@@ -7,7 +7,7 @@ fine-tuning loop knows this file and none of the kinds.
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -137,6 +137,14 @@ class TaskData(Generic[E, P]):
     dev: list[E]
     test: list[E]
     notes: Notes
+
+    def learned_from(self, count: int) -> "TaskData[E, P]":
+        """The same with `count` of the training examples, by a keyed choice; the others are counted in the notes."""
+        if not 1 <= count <= len(self.train):
+            raise UserError(f"{self.name}: {count} training examples were asked for, of {len(self.train)}.")
+        self.notes.counts["training examples left unused"] = len(self.train) - count
+        chosen = np.sort(keyed_order(self.train, "train on")[:count])
+        return replace(self, train=[self.train[i] for i in chosen])
 
 
 def keyed_order(examples: Sequence[Labelled], purpose: str, *words: int) -> Int[np.ndarray, " example"]:
