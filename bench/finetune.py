@@ -121,7 +121,7 @@ def peer(o: Options, model: Any, task: Any) -> Any:
     """The peer with the same backbone; its head is fresh."""
     from transformers import BertForQuestionAnswering, BertForSequenceClassification
 
-    same = {"hidden_dropout_prob": o.settings.dropout, "attention_probs_dropout_prob": o.settings.dropout}
+    same = {"hidden_dropout_prob": o.settings.dropout, "attention_probs_dropout_prob": 0.0}
     if task.kind == "classification":
         labels = {"num_labels": len(task.labels), "classifier_dropout": o.settings.dropout}
         return BertForSequenceClassification.from_pretrained(o.model, **same, **labels)

@@ -218,11 +218,12 @@ def test_the_arms_of_a_seed_share_the_start_of_their_heads(small):
     assert same(*heads)
 
 
-def test_dropout_is_set_everywhere_in_a_copy():
+def test_dropout_is_set_in_a_copy_everywhere_but_on_attention_weights():
     backbone = make().objective.backbone
     copied = with_dropout(backbone, 0.25)
-    rates = {getattr(module, "dropout", None) for module in copied.modules()} - {None}
-    assert rates == {0.25}
+    rates = {(type(m).__name__, m.dropout) for m in copied.modules() if hasattr(m, "dropout")}
+    assert rates == {("Embedding", 0.25), ("Block", 0.25), ("SelfAttention", 0.0)}
+    assert (copied.config.dropout, copied.config.attention_dropout) == (0.25, 0.0)
     assert {getattr(module, "dropout", None) for module in backbone.modules()} - {None} == {0.0}
     assert same(weights(copied), weights(backbone))
     assert all(p.requires_grad for p in copied.parameters())

@@ -13,7 +13,7 @@ from sesame.data.batch import At, Rows
 from sesame.data.chance import seed_for
 from sesame.engine.build import Model
 from sesame.models.base import Backbone, States
-from sesame.models.transformer import Transformer, gather
+from sesame.models.transformer import Block, Embedding, Transformer, gather
 from sesame.tasks.base import Task
 from sesame.tasks.network import Network
 from sesame.tasks.reading import text_model
@@ -63,10 +63,14 @@ def network_of(arm: Arm, model: Model, task: Task[Any, Any], seed: int, dropout:
 
 
 def with_dropout(backbone: Transformer, rate: float) -> Transformer:
-    """A copy of `backbone` that trains with this dropout, in attention and elsewhere."""
+    """A copy of `backbone` that trains with this dropout.
+
+    Attention weights keep what the backbone was trained with, which is none unless its recipe says otherwise: dropping
+    them takes torch's slow way on a CPU.
+    """
     copied = copy.deepcopy(backbone)
-    copied.config = msgspec.structs.replace(backbone.config, dropout=rate, attention_dropout=rate)
+    copied.config = msgspec.structs.replace(backbone.config, dropout=rate)
     for module in copied.modules():
-        if "dropout" in vars(module):
-            setattr(module, "dropout", rate)  # noqa: B010  a plain number, which nn.Module's types know nothing of
+        if isinstance(module, Embedding | Block):
+            module.dropout = rate
     return copied
