@@ -62,15 +62,17 @@ class Tuned:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def evaluate(self, file: Path, notes: Notes) -> tuple[int, dict[str, float]]:
-        """How many labelled examples `file` has, and the metrics on them."""
-        examples = self.task.check(self.task.read(self.card.task, file, notes), notes)
+    def evaluate(self, file: Path | str, notes: Notes | None = None) -> tuple[int, dict[str, float]]:
+        """How many labelled examples `file` has, and the metrics on them. `notes` is told what is skipped or cut."""
+        notes = notes or Notes()
+        examples = self.task.check(self.task.read(self.card.task, Path(file), notes), notes)
         return len(examples), self.task.metrics(examples, self._predict(examples, notes))
 
-    def predict(self, file: Path, out: Path, notes: Notes) -> int:
+    def predict(self, file: Path | str, out: Path | str, notes: Notes | None = None) -> int:
         """Write predictions for the examples of `file` to `out`, in the format they came in; returns how many."""
-        examples = self.task.read(self.card.task, file, notes, labelled=False)
-        self.task.write(examples, self._predict(examples, notes), out)
+        notes = notes or Notes()
+        examples = self.task.read(self.card.task, Path(file), notes, labelled=False)
+        self.task.write(examples, self._predict(examples, notes), Path(out))
         return len(examples)
 
     def _predict(self, examples: list[Any], notes: Notes) -> list[Any]:
