@@ -64,6 +64,7 @@ def trained(monkeypatch):
         if settings.lr > 1:
             raise Diverged("too fast")
         score = {0.1: 0.5, 0.2: 0.8 if blocks else 0.4, 0.3: 0.6}[settings.lr] + settings.seed / 100
+        score += 0.05 * (blocks and network.backbone.config.start == "mimetic")
         look = Evaluation(1.0, 1, 0.1, 0.5, {"accuracy": score})
         tell(look)
         return Pretended(network, encoded.data.task, (look,), look)
@@ -98,11 +99,14 @@ def test_each_arm_takes_its_best_rate_and_the_trial_counts_as_its_first_seed(tra
     found = compare(make(), task_data(), settings, seeds=3, tell=events.append)
     assert found.result.lr == {"embeddings": 0.3, "scratch": 0.2, "pretrained": 0.2}
     assert Counter((lr, seed) for lr, seed, _, blocks, _ in trained if blocks) == {
-        (0.1, 0): 2, (0.2, 0): 2, (0.3, 0): 2, (0.2, 1): 2, (0.2, 2): 2,
+        (0.1, 0): 3, (0.2, 0): 3, (0.3, 0): 3, (0.2, 1): 2, (0.2, 2): 2,
     }  # fmt: skip
+    assert found.result.start == "mimetic"
+    assert found.result.scratch.mean == pytest.approx(np.mean([0.425, 0.43, 0.435]))  # every seed from that start
     assert found.result.pretrained.mean == pytest.approx(np.mean([0.4, 0.405, 0.41]))
     shown = Counter((e["event"], e["arm"], e["seed"], e["lr"]) for e in events if e["event"] in ("evaluate", "trial"))
-    assert shown["trial", "scratch", 0, 0.1] == shown["evaluate", "scratch", 0, 0.2] == 1
+    assert shown["trial", "scratch", 0, 0.1] == 2  # from both starts
+    assert shown["trial", "pretrained", 0, 0.1] == shown["evaluate", "scratch", 0, 0.2] == 1
     assert shown["evaluate", "scratch", 0, 0.1] == 0
 
 

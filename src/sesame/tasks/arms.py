@@ -19,6 +19,9 @@ from sesame.tasks.network import Network
 from sesame.tasks.reading import text_model
 
 Arm = Literal["pretrained", "scratch", "embeddings"]
+Start = Literal["normal", "mimetic"]
+"""Of `config.Transformer.start`."""
+STARTS: tuple[Start, ...] = ("normal", "mimetic")
 ARMS: tuple[Arm, ...] = ("embeddings", "scratch", "pretrained")
 """In the order in which they are trained and shown."""
 
@@ -39,19 +42,28 @@ class Embeddings(Backbone):
         return States(h, (h,) if layers else (), inputs.valid)
 
 
-def fresh(model: Model, seed: int) -> Transformer:
-    """The model's architecture with the weights that a pretraining run of that seed starts from."""
+def fresh(model: Model, seed: int, start: Start | None = None) -> Transformer:
+    """The model's architecture with the weights that a pretraining run of that seed starts from.
+
+    `start` is another way to draw them than the model's own.
+    """
     backbone, _ = text_model(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed))
-        made = models.build(backbone.config)
+        made = models.build(msgspec.structs.replace(backbone.config, start=start or backbone.config.start))
     assert isinstance(made, Transformer)
     return made.to(backbone.embed.token.weight.device)
 
 
-def network_of(arm: Arm, model: Model, task: Task[Any, Any], seed: int, dropout: float) -> Network:
-    """The network that `arm` starts from, with a fresh head; the same for the same seed. `model` is not touched."""
-    backbone: Backbone = with_dropout(fresh(model, seed) if arm == "scratch" else text_model(model)[0], dropout)
+def network_of(
+    arm: Arm, model: Model, task: Task[Any, Any], seed: int, dropout: float, start: Start | None = None
+) -> Network:
+    """The network that `arm` starts from, with a fresh head; the same for the same seed. `model` is not touched.
+
+    `start` is how scratch draws its weights; None for the model's own way.
+    """
+    its = fresh(model, seed, start) if arm == "scratch" else text_model(model)[0]
+    backbone: Backbone = with_dropout(its, dropout)
     if arm == "embeddings":
         assert isinstance(backbone, Transformer)
         backbone = Embeddings(backbone)

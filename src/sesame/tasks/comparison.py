@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,10 +14,11 @@ from sesame.config import FineTune
 from sesame.data.chance import permute
 from sesame.engine.build import Model
 from sesame.errors import UserError
-from sesame.tasks.arms import ARMS, Arm, network_of
+from sesame.tasks.arms import ARMS, STARTS, Arm, Start, network_of
 from sesame.tasks.base import TaskData, keyed_order
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
+from sesame.tasks.network import Network
 
 Tell = Callable[[dict[str, Any]], None]
 """Told of every event, as a line of `metrics.jsonl` has it: evaluate, trial, baseline, result, loss_curve."""
@@ -51,6 +52,16 @@ class Point(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gain: Gain | None = None
     lr: dict[str, float]
     """The peak rate of each arm."""
+    start: Start | None = None
+    """How scratch's weights were drawn, where a sweep chose it."""
+
+
+class Way(NamedTuple):
+    """How an arm is trained."""
+
+    lr: float
+    start: Start | None = None
+    """Of scratch: how its weights are drawn; None for the model's own way."""
 
 
 class Result(Point, frozen=True, kw_only=True, omit_defaults=True):
@@ -171,21 +182,20 @@ class Comparison:
     def point(self, labels: int) -> tuple[Point, Tuning]:
         """The scores learned from so many examples, and the best network on dev of the last arm."""
         scores: dict[Arm, list[float]] = {}
-        rates: dict[str, float] = {}
+        ways: dict[str, Way] = {}
         best: Tuning | None = None
         metric = self.data.task.metric
         plain = self.baselines(labels)
         for arm in self.arms:
-            rates[arm], first = self.sweep(arm, labels)
-            scores[arm] = []
+            way, first = self.sweep(arm, labels)
+            ways[arm], scores[arm] = way, []
             for seed in self.seeds:
-                tuning = first if first and seed == self.seeds[0] else self.tune(arm, labels, seed, rates[arm])
+                tuning = first if first and seed == self.seeds[0] else self.tune(arm, labels, seed, way)
                 test = tuning.test(self.encoded)
                 scores[arm].append(test[metric])
-                told = {"lr": rates[arm], **msgspec.to_builtins(tuning.best), "test": test}
-                self.say("result", arm, labels, seed, **told)
+                self.say("result", arm, labels, seed, lr=way.lr, **msgspec.to_builtins(tuning.best), test=test)
                 if self.curve and not labels and arm != "embeddings" and seed == self.seeds[0]:
-                    self.trace(arm, seed, tuning)
+                    self.trace(arm, seed, tuning, way)
                 if arm == self.arms[-1] and (best is None or tuning.best.dev[metric] > best.best.dev[metric]):
                     best = tuning
         assert best is not None
@@ -198,7 +208,8 @@ class Comparison:
             scratch=means.get("scratch"),
             pretrained=means.get("pretrained"),
             gain=gain,
-            lr=rates,
+            lr={arm: way.lr for arm, way in ways.items()},
+            start=ways["scratch"].start if "scratch" in ways else None,
         )
         return point, best
 
@@ -214,43 +225,49 @@ class Comparison:
                 self.say("baseline", name, labels, seed, test=metrics)
         return {name: float(np.mean(found)) for name, found in scores.items()}
 
-    def sweep(self, arm: Arm, labels: int) -> tuple[float, Tuning | None]:
-        """The rate that is best on dev with the first seed, and what that seed learned with it."""
+    def sweep(self, arm: Arm, labels: int) -> tuple[Way, Tuning | None]:
+        """The rate that is best on dev with the first seed, and what that seed learned with it.
+
+        Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
+        """
         if not self.settings.sweep:
-            return self.settings.lr, None
+            return Way(self.settings.lr), None
         seed, metric = self.seeds[0], self.data.task.metric
-        best: Tuning | None = None
-        found = 0.0
-        for rate in self.settings.sweep:
-            try:
-                tuning = self.tune(arm, labels, seed, rate, event="trial")
-            except Diverged:
-                continue
-            if best is None or tuning.best.dev[metric] > best.best.dev[metric]:
-                best, found = tuning, rate
+        best: tuple[Way, Tuning] | None = None
+        for start in STARTS if arm == "scratch" else (None,):
+            for rate in self.settings.sweep:
+                way = Way(rate, start)
+                try:
+                    tuning = self.tune(arm, labels, seed, way, event="trial")
+                except Diverged:
+                    continue
+                if best is None or tuning.best.dev[metric] > best[1].best.dev[metric]:
+                    best = way, tuning
         if best is None:
             rates = ", ".join(f"{rate:g}" for rate in self.settings.sweep)
             raise Diverged(f"{self.data.name}: {arm} learns at none of the rates {rates}. Try lower ones.")
-        for evaluation in best.evaluations:
-            self.say("evaluate", arm, labels, seed, lr=found, **msgspec.to_builtins(evaluation))
-        return found, best
+        for evaluation in best[1].evaluations:
+            self.say("evaluate", arm, labels, seed, lr=best[0].lr, **msgspec.to_builtins(evaluation))
+        return best
 
-    def tune(self, arm: Arm, labels: int, seed: int, rate: float, event: str = "evaluate") -> Tuning:
-        settings = msgspec.structs.replace(self.settings, lr=rate, seed=seed)
+    def tune(self, arm: Arm, labels: int, seed: int, way: Way, event: str = "evaluate") -> Tuning:
+        settings = msgspec.structs.replace(self.settings, lr=way.lr, seed=seed)
 
         def told(evaluation: Evaluation) -> None:
-            self.say(event, arm, labels, seed, lr=rate, **msgspec.to_builtins(evaluation))
+            self.say(event, arm, labels, seed, lr=way.lr, **msgspec.to_builtins(evaluation))
 
-        network = network_of(arm, self.model, self.data.task, seed, settings.dropout)
+        network = self.network(arm, seed, way)
         sequences = np.flatnonzero(np.isin(self.encoded.train.owner, self.chosen(labels, seed)))
         return fine_tune(network, self.encoded, settings, sequences, told)
 
-    def trace(self, arm: Arm, seed: int, tuning: Tuning) -> None:
+    def network(self, arm: Arm, seed: int, way: Way) -> Network:
+        return network_of(arm, self.model, self.data.task, seed, self.settings.dropout, way.start)
+
+    def trace(self, arm: Arm, seed: int, tuning: Tuning, way: Way) -> None:
         """The loss along the line between the start and the end of one training, on a keyed sample of train."""
-        start = network_of(arm, self.model, self.data.task, seed, self.settings.dropout)
         count = len(self.encoded.train)
         sample = np.sort(permute(np.arange(min(count, SAMPLE)), count, "loss curve", self.settings.seed))
-        losses = loss_curve(start, tuning.network, self.encoded, sample)
+        losses = loss_curve(self.network(arm, seed, way), tuning.network, self.encoded, sample)
         self.say("loss_curve", arm, 0, seed, alpha=ALPHAS, loss=losses.tolist())
 
     def say(self, event: str, arm: str, labels: int, seed: int, **values: Any) -> None:
