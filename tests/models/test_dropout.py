@@ -47,3 +47,11 @@ def test_the_same_seed_drops_the_same_for_any_number_of_threads() -> None:
 def test_nothing_is_dropped_out_of_training_or_at_rate_0(rate: float, training: bool) -> None:
     h, x = torch.randn(3, 4), torch.randn(3, 4)
     assert torch.equal(dropout_add(h, x, rate, training), h + x)
+
+
+def test_nothing_is_kept_for_the_way_back() -> None:
+    h, x = torch.randn(30, 4, requires_grad=True), torch.randn(30, 4, requires_grad=True)
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        dropout_add(h, x, 0.4, training=True)
+    assert not kept

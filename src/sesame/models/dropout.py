@@ -1,6 +1,7 @@
-"""Dropout (Srivastava et al. 2014), cheaper on a CPU than torch's: sixteen random bits an element, one byte kept.
+"""Dropout (Srivastava et al. 2014), cheaper on a CPU than torch's: sixteen random bits an element, and none kept.
 
-torch's own draws a float per element on the CPU and keeps it for the way back. Elsewhere its fused kernel is used.
+torch's own draws a float per element on the CPU and keeps it for the way back; here a seed is kept, and the bits are
+drawn again. Elsewhere torch's fused kernel is used.
 """
 
 from typing import Any
@@ -13,25 +14,23 @@ from torch import Tensor
 _LEVELS = 1 << 16
 
 
-def _kept(like: Tensor, dropped: int) -> Bool[Tensor, "*shape"]:
-    """True with probability 1 − dropped/65536, from torch's generator; the same for any number of threads."""
-    n = like.numel()
-    words = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
+def _kept(like: Tensor, dropped: int, seed: int) -> Bool[Tensor, "*shape"]:
+    """True with probability 1 − dropped/65536, by `seed` alone; the same for any number of threads."""
+    n, generator = like.numel(), torch.Generator().manual_seed(seed)
+    words = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None, generator=generator)
     return (words.view(torch.int16)[:n] >= dropped - _LEVELS // 2).view(like.shape)
 
 
 class _DropoutAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, x: Tensor, dropped: int) -> Tensor:
-        kept = _kept(x, dropped)
-        ctx.save_for_backward(kept)
-        ctx.scale, ctx.type = _LEVELS / (_LEVELS - dropped), x.dtype
-        return torch.add(h, x * kept, alpha=ctx.scale)
+        ctx.seed = int(torch.randint(1 << 32, ()))  # from torch's generator
+        ctx.dropped, ctx.scale, ctx.type = dropped, _LEVELS / (_LEVELS - dropped), x.dtype
+        return torch.add(h, x * _kept(x, dropped, ctx.seed), alpha=ctx.scale)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        (kept,) = ctx.saved_tensors
-        return grad, (grad * kept).mul_(ctx.scale).to(ctx.type), None
+        return grad, (grad * _kept(grad, ctx.dropped, ctx.seed)).mul_(ctx.scale).to(ctx.type), None
 
 
 def dropout_add(
