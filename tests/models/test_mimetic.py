@@ -42,7 +42,6 @@ def test_nothing_else_differs_from_the_normal_start() -> None:
 
     normal, mimetic = weights("normal"), weights("mimetic")
     changed = {name for name in normal if not torch.equal(normal[name], mimetic[name])}
-    parts = ("attention.qkv.weight", "attention.out.weight")
     first = "blocks.0.attention."
     assert changed == {"embed.position.weight", first + "qkv.weight", first + "out.weight"}
     added = mimetic[first + "out.weight"] - normal[first + "out.weight"]
