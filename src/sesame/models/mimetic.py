@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from sesame.models.transformer import Transformer
+    from sesame.models.transformer import SelfAttention, Transformer
 
 POSITION = 0.1
 """Amplitude of the sinusoids: 0.07 a number on average, against 0.05 or less of an embedding."""
@@ -29,11 +29,11 @@ VALUE_OUT = 1.0
 def start(model: "Transformer") -> None:
     """Add to the fresh weights of `model` in place."""
     width = model.width
-    identity = torch.eye(width, dtype=model.blocks[0].attention.out.weight.dtype)
     if model.embed.position is not None:
         weight = model.embed.position.weight
         weight.copy_(POSITION * sinusoids(len(weight), width))
-    first = model.blocks[0].attention
+    first: SelfAttention = model.blocks[0].get_submodule("attention")  # type: ignore[assignment]
+    identity = torch.eye(width, dtype=first.out.weight.dtype)
     query, key, value = first.qkv.weight.chunk(3)
     for part, share in ((query, QUERY_KEY), (key, QUERY_KEY), (value, VALUE_OUT), (first.out.weight, VALUE_OUT)):
         part.add_(share * identity)
