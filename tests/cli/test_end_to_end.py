@@ -96,6 +96,7 @@ def test_a_demo_goes_on_with_an_earlier_one(here, capsys, monkeypatch):
     (here / "data").rename(here / "shown" / "data")
     (here / "run").rename(here / "shown" / "run")
     try:
+        monkeypatch.setattr("sesame.cli.demo.TUNING", ("--epochs", "1", "--min-steps", "0", "--evaluations", "1"))
         tasks = ["--tasks", "params", "--seeds", "1", "--examples", "30"]
         assert main(["demo", "--out", "shown", "--json", *tasks]) == 0
         result = json.loads(capsys.readouterr().out)

@@ -23,5 +23,5 @@ def test_a_published_size_has_its_published_number_of_parameters(name: str) -> N
 @pytest.mark.parametrize("name", sorted(ZOO.keys() & recipes.RECIPES.keys()))
 def test_a_recipe_has_the_published_shape_of_its_name(name: str) -> None:
     ours = recipes.find(name).backbone
-    published = msgspec.structs.replace(ZOO[name].backbone, vocab=ours.vocab, dropout=ours.dropout)
+    published = msgspec.structs.replace(ZOO[name].backbone, vocab=ours.vocab, dropout=ours.dropout, start=ours.start)
     assert ours == published
