@@ -276,7 +276,7 @@ def _lines(path: Path) -> Iterator[_Line]:
     for number, raw in enumerate(_bytes(path).split(b"\n"), 1):
         raw = raw.removesuffix(b"\r").strip(b" ")
         try:
-            yield _Line(number, raw.decode() if raw.strip() else "")
+            yield _Line(number, raw.decode() if raw.strip(b" \t\r") else "")
         except UnicodeDecodeError as error:
             column = len(raw[: error.start].decode()) + 1
             wrong = f"not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}). Convert the file to UTF-8."
