@@ -136,7 +136,7 @@ class Bert(Struct, frozen=True, kw_only=True, tag="bert"):
     sentence_order: Annotated[float, Meta(ge=0)] = 0.0
     """Weight of the sentence-order loss; above 0, examples are sentence pairs."""
     embeddings: Literal["normal", "counts"] = "normal"
-    """counts: the first embeddings come from what stands near what in the text (PPMI, SVD), in a few seconds."""
+    """counts: the first embeddings come from what stands near what in the text (PPMI, SVD), in seconds."""
 
 
 class CausalLM(Struct, frozen=True, kw_only=True, tag="causal-lm"):
@@ -239,13 +239,18 @@ class Recipe(Struct, frozen=True, kw_only=True):
 
 
 # --------------------------------------------------------------------------------------------- tasks
-class Classification(Struct, frozen=True, kw_only=True, tag_field="kind", tag="classification"):
-    """A class for a text, or for a pair of texts, from a table (TSV, CSV, JSONL)."""
+class TaskFiles(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """Where the labelled examples of a task are."""
 
     train: str = ""
     dev: str = ""
     test: str = ""
     """Files; without a test file the dev file is reported too, and it is said."""
+
+
+class Table(TaskFiles, frozen=True, kw_only=True):
+    """Rows of a TSV, CSV or JSONL file."""
+
     text: str = "text"
     """Column of the text."""
     pair: str = ""
@@ -253,44 +258,34 @@ class Classification(Struct, frozen=True, kw_only=True, tag_field="kind", tag="c
     label: str = "label"
     key: str = ""
     """Column that identifies a row; empty for the line number."""
+    pooling: Literal["mean", "first"] = "mean"
+    """What a head reads: the mean over all positions, or the first ([CLS]), which BERT trains by next sentences."""
+
+
+class Classification(Table, frozen=True, kw_only=True, tag="classification"):
+    """A class for a text, or for a pair of texts."""
+
     metric: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
-    pooling: Literal["mean", "first"] = "mean"
-    """What a head reads: the mean over all positions, or the first ([CLS]), which BERT trains by next sentences."""
 
 
-class Regression(Struct, frozen=True, kw_only=True, tag_field="kind", tag="regression"):
-    """A number for a text, or for a pair of texts, from a table."""
+class Regression(Table, frozen=True, kw_only=True, tag="regression"):
+    """A number for a text, or for a pair of texts."""
 
-    train: str = ""
-    dev: str = ""
-    test: str = ""
-    text: str = "text"
-    pair: str = ""
-    label: str = "label"
-    key: str = ""
     metric: Literal["pearson", "spearman"] = "pearson"
-    pooling: Literal["mean", "first"] = "mean"
-    """What a head reads: the mean over all positions, or the first ([CLS]), which BERT trains by next sentences."""
 
 
-class Tagging(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tagging"):
+class Tagging(TaskFiles, frozen=True, kw_only=True, tag="tagging"):
     """A tag for every word, from CoNLL columns or CoNLL-U."""
 
-    train: str = ""
-    dev: str = ""
-    test: str = ""
     column: str = ""
     """Column of the tag: a name of CoNLL-U (upos, xpos, deprel), or a number from 1; empty for upos, or the last."""
     metric: Literal["auto", "accuracy", "entity_f1"] = "auto"
     """auto: entity F1 where the tags are B-, I-, E-, S- and O, accuracy elsewhere."""
 
 
-class SpanQA(Struct, frozen=True, kw_only=True, tag_field="kind", tag="span-qa"):
+class SpanQA(TaskFiles, frozen=True, kw_only=True, tag="span-qa"):
     """The answer to a question as a span of a text, from SQuAD 1.1 or 2.0 JSON (also CMRC 2018, DRCD)."""
 
-    train: str = ""
-    dev: str = ""
-    test: str = ""
     metric: Literal["squad", "cmrc"] = "squad"
     """SQuAD's English scores, or CMRC's, which read Chinese."""
     stride: Positive = 128

@@ -35,7 +35,7 @@ def test_a_module_is_a_document_or_it_is_set_aside_and_said() -> None:
 
 def test_at_most_a_fifth_of_every_area_is_for_test_and_a_tenth_for_dev() -> None:
     sizes: dict[tuple[str, str], int] = {}
-    for module in pydocs.library():
+    for module in pydocs.all_modules():
         where = areas.area(module.name), pydocs.splits()[module.name]
         sizes[where] = sizes.get(where, 0) + len(module.docstrings)
     for about in areas.AREAS:

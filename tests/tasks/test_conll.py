@@ -199,7 +199,7 @@ def test_a_wrong_file_or_column_is_refused(
 def test_damaged_gzip_and_missing_files_are_refused(tmp_path: Path) -> None:
     assert "cut short" in refused(tmp_path, gzip.compress(COLUMNS.encode())[:-9], "a.gz")
     assert "not a whole gzip" in refused(tmp_path, COLUMNS, "b.gz")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no such file"):
         conll.read(Tagging(), tmp_path / "missing", Notes())
 
 

@@ -99,7 +99,7 @@ def test_names_are_no_matter_of_form(tasks: dict[str, Any]) -> None:
 
 
 def test_every_answer_stands_at_its_offset_and_asks_for_a_parameter_of_its_function(tasks: dict[str, Any]) -> None:
-    known = {(d.module, d.line): d.parameters for m in pydocs.library() for d in m.docstrings}
+    known = {(d.module, d.line): d.parameters for m in pydocs.all_modules() for d in m.docstrings}
     for question in tasks["params"].train + tasks["params"].dev + tasks["params"].test:
         (answer,), (start,) = question.answers, question.starts
         assert answer and question.context[start : start + len(answer)] == answer
@@ -165,7 +165,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ast.Mo
     for name, source in sources.items():
         (tmp_path / f"{name}.py").write_text(source)
     modules = tuple(pydocs._modules(tmp_path, ""))
-    monkeypatch.setattr(pydocs, "library", lambda: modules)
+    monkeypatch.setattr(pydocs, "all_modules", lambda: modules)
     monkeypatch.setattr(pydocs, "splits", lambda: dict.fromkeys(sources, "train"))
     return {name: ast.parse(source) for name, source in sources.items()}
 

@@ -127,7 +127,7 @@ def test_a_file_that_is_not_squads_says_what_it_is(name, tmp_path):
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"none.json: cannot be read \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"none.json: no such file"):
         read_squad(tmp_path / "none.json", Notes())
     path = tmp_path / "set.json.gz"
     path.write_bytes(gzip.compress(b'{"data": []}')[:-4])

@@ -83,17 +83,17 @@ def documents(package: str = "") -> Iterator[tuple[str, str]]:
 
 def set_aside() -> list[str]:
     """The documents of the standard library that are kept for the dev and test examples of the tasks."""
-    return [name for name, _ in _documents(m for m in library() if splits()[m.name] != "train")]
+    return [name for name, _ in _documents(m for m in all_modules() if splits()[m.name] != "train")]
 
 
 @cache
 def _standard_library() -> tuple[tuple[str, str], ...]:
     """About 2 MB; kept, because a preparation reads its sources twice."""
-    return (*_documents(m for m in library() if splits()[m.name] == "train"), *_topics())
+    return (*_documents(m for m in all_modules() if splits()[m.name] == "train"), *_topics())
 
 
 @cache
-def library() -> tuple[Module, ...]:
+def all_modules() -> tuple[Module, ...]:
     """The modules of the standard library that have docstrings, in order of their names."""
     return tuple(module for module in _modules(Path(sysconfig.get_path("stdlib")), "") if module.docstrings)
 
@@ -105,7 +105,7 @@ def splits() -> dict[str, Split]:
     In every area by itself, modules come in a keyed order, and each goes to test or dev, whichever it fills less, if
     it still fits into that share of the docstrings. The rest, and so every large module, is for training.
     """
-    sizes = {module.name: len(module.docstrings) for module in library()}
+    sizes = {module.name: len(module.docstrings) for module in all_modules()}
     total, taken = Counter[str](), Counter[tuple[str, Split]]()
     for name, size in sizes.items():
         total[area(name)] += size

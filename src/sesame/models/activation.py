@@ -44,7 +44,7 @@ class _ActivatedLinear(torch.autograd.Function):
         grad_weight: Tensor | None = None
         for wide_part, part, out in zip(*(t.split(_rows(wide)) for t in (wide, rows, grad_wide)), strict=True):
             activated = ACTIVATIONS[ctx.activation](wide_part).to(grad.dtype)
-            # No zeros to add the first product to: at a model's size, writing them costs as much as a small layer.
+            # No zeros to add the first product to: writing them would be one more way through memory.
             grad_weight = part.T @ activated if grad_weight is None else grad_weight.addmm_(part.T, activated)
             torch.mm(part, back, out=activated)
             _BACKWARD[ctx.activation](activated.to(x.dtype), wide_part, out)

@@ -83,7 +83,7 @@ class TextTask(Task[TextExample, P]):
         return self.config.metric
 
     @classmethod
-    def read(cls, config: tables.Columns, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
+    def read(cls, config: config.Table, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
         return tables.read(config, path, notes, labelled)
 
     def encode(self, examples: Sequence[TextExample], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
@@ -223,7 +223,7 @@ class Regression(TextTask[Value]):
     kind = "regression"
 
     @classmethod
-    def read(cls, config: tables.Columns, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
+    def read(cls, config: config.Table, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
         examples = []
         for example in tables.read(config, path, notes, labelled):
             if example.label is None or _is_number(example.label):

@@ -4,9 +4,7 @@ CoNLL columns (Tjong Kim Sang & Buchholz 2000): a line a word, its tag in one of
 sentences. CoNLL-U (universaldependencies.org/format.html): ten columns between tabs, comments, ranges and empty nodes.
 """
 
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import NamedTuple
 from sesame import config
 from sesame.errors import UserError, nearest
 from sesame.tasks.base import Notes
+from sesame.tasks.files import contents
 
 COLUMNS = 10
 """Of a CoNLL-U line: id, form, lemma, upos, xpos, feats, head, deprel, deps, misc."""
@@ -273,7 +272,7 @@ def _sentences(lines: Iterator[_Line]) -> Iterator[_Block]:
 
 def _lines(path: Path) -> Iterator[_Line]:
     """The lines of a file, without the spaces at both ends (tabs stand: an empty column is a column)."""
-    for number, raw in enumerate(_bytes(path).split(b"\n"), 1):
+    for number, raw in enumerate(contents(path).split(b"\n"), 1):
         raw = raw.removesuffix(b"\r").strip(b" ")
         try:
             yield _Line(number, raw.decode() if raw.strip(b" \t\r") else "")
@@ -281,19 +280,3 @@ def _lines(path: Path) -> Iterator[_Line]:
             column = len(raw[: error.start].decode()) + 1
             wrong = f"not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}). Convert the file to UTF-8."
             yield _Line(number, raw.decode(errors="replace"), wrong)
-
-
-def _bytes(path: Path) -> bytes:
-    """What is in a file, uncompressed and without a byte order mark."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            found = file.read()
-    except EOFError:
-        raise UserError(f"{path}: the gzip file is cut short; its end is missing.") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}).") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    if found.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path}: UTF-16 text. Convert the file to UTF-8.")
-    return found.removeprefix(b"\xef\xbb\xbf")

@@ -203,7 +203,7 @@ def _part(folder: Path, files: list[Path], part: str, names: tuple[str, ...]) ->
 def _from_hub(name: str, fields: Mapping[str, Any], notes: Notes) -> TaskData[Any, Any]:
     """Tables of the hub, through files that are gone afterwards, so that every kind of task reads files alone."""
     c = _decoded({"kind": "classification", **fields}, lambda _: f"hf:{name}")
-    if not isinstance(c, config.Classification | config.Regression):
+    if not isinstance(c, config.Table):
         raise UserError(f"hf:{name}: only tables are read from the hub. Download it, and give the files.")
     splits = open_hub(name, None, "the folder of its .tsv, .csv or .jsonl files")
     with tempfile.TemporaryDirectory() as folder:

@@ -69,7 +69,7 @@ def _pieces(texts: Callable[[Docstring], Iterable[str]], notes: Notes) -> dict[S
     found: dict[Split, list[_Piece]] = {"train": [], "test": [], "dev": []}
     splits = pydocs.splits()
     said: set[str] = set()
-    for module in sorted(pydocs.library(), key=lambda module: list(found).index(splits[module.name])):
+    for module in sorted(pydocs.all_modules(), key=lambda module: list(found).index(splits[module.name])):
         split = splits[module.name]
         for docstring in module.docstrings:
             for number, text in enumerate(texts(docstring), 1):

@@ -5,9 +5,7 @@
 `is_impossible` says that the context holds no answer.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from msgspec import Struct
 
 from sesame.errors import UserError
 from sesame.tasks.base import Notes
+from sesame.tasks.files import contents
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _questions(file: _File) -> Iterator[tuple[str, str, Any]]:
 
 def _parse(path: Path) -> _File:
     try:
-        content = json.loads(_bytes_of(path))
+        content = json.loads(contents(path))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}. Convert the file.") from error
     except json.JSONDecodeError as error:
@@ -125,18 +124,6 @@ def _parse(path: Path) -> _File:
         raise UserError(
             f"{path}: not in SQuAD's layout: {error}. Expected data > paragraphs > context and qas."
         ) from error
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except EOFError:
-        raise UserError(f"{path}: the gzip file is cut short; its end is missing.") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}).") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 Problem = tuple[str, str]

@@ -8,7 +8,6 @@ import csv
 import gzip
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,8 @@ import msgspec
 from sesame import config
 from sesame.errors import UserError, nearest
 from sesame.tasks.base import Notes
+from sesame.tasks.files import contents
 
-Columns = config.Classification | config.Regression
-"""What names the columns."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """What `surrogateescape` makes of bytes that are not UTF-8; valid UTF-8 never decodes to these."""
 
@@ -40,7 +38,7 @@ class TextExample:
 
 
 # ------------------------------------------------------------------------------------------- reading
-def read(columns: Columns, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
+def read(columns: config.Table, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
     """The examples of one file, in its order. `labelled=False`: the label's column may be missing or empty.
 
     A faulty row goes to `notes`. Raises UserError where the file as a whole cannot be read, lacks a column, or has no
@@ -91,7 +89,7 @@ class _Row:
     raw: list[str] | str
 
 
-def _example(record: Mapping[str, Any], where: str, columns: Columns, labelled: bool) -> TextExample:
+def _example(record: Mapping[str, Any], where: str, columns: config.Table, labelled: bool) -> TextExample:
     label = _field(record, columns.label) if labelled or record.get(columns.label) is not None else ""
     if labelled and not label.strip():
         raise _Fault("no label", f"the column {columns.label!r} is empty. Give the row a label, or leave it out.")
@@ -154,7 +152,7 @@ def _record(row: _Row, header: _Row | None) -> Mapping[str, Any]:
     return dict(zip(header.raw, row.raw, strict=True))
 
 
-def _check_header(path: Path, header: _Row, lines: list[str], needed: list[str], columns: Columns) -> None:
+def _check_header(path: Path, header: _Row, lines: list[str], needed: list[str], columns: config.Table) -> None:
     names, where = list(header.raw), f"{path}:{header.first}"
     try:
         _check_utf8(header, lines)
@@ -191,18 +189,7 @@ def _kind(path: Path) -> str:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a file without their ends; bytes that are not UTF-8 are kept as surrogates, for `_check_utf8`."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file.") from None
-    except EOFError:
-        raise UserError(f"{path}: the gzip file is cut short; its end is missing.") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}).") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = contents(path)
     if not data.strip():
         raise UserError(f"{path}: the file is empty.")
     if b"\0" in data:
@@ -252,7 +239,7 @@ _FORMATS: dict[str, Callable[[Path, list[str]], tuple[_Row | None, Iterator[_Row
 
 # ------------------------------------------------------------------------------------------- writing
 def write(
-    columns: Columns, examples: Sequence[TextExample], added: Sequence[Mapping[str, str | float]], path: Path
+    columns: config.Table, examples: Sequence[TextExample], added: Sequence[Mapping[str, str | float]], path: Path
 ) -> None:
     """A table of `examples` with the columns `added`, in the format that the name of `path` says.
 
