@@ -28,7 +28,7 @@ def test_the_first_layer_attends_to_neighbours_more_than_to_what_is_far() -> Non
     ids = torch.randint(50, (1, n))
     rows = Rows(ids, torch.arange(n)[None], torch.zeros_like(ids), torch.zeros_like(ids), alone=True)
     with torch.no_grad():
-        query, key, _ = model.blocks[0].attention.qkv(model.embed(rows)).chunk(3, -1)
+        query, key, _ = model.blocks[0].attention.qkv(model.embed(rows)[0]).chunk(3, -1)
         scores = (query.view(n, 2, 16).transpose(0, 1) @ key.view(n, 2, 16).permute(1, 2, 0)) / 4
     weight = scores.softmax(-1).mean(0).numpy()
     distance = np.abs(np.arange(n)[:, None] - np.arange(n))

@@ -84,4 +84,4 @@ def test_layers_run_from_the_embeddings_to_the_last_state() -> None:
     states = model(one_row([5], 5), layers=True)
     assert len(states.layers) == 3
     assert torch.equal(states.layers[-1], states.last)
-    assert torch.equal(states.layers[0], model.embed(one_row([5], 5)))
+    assert torch.equal(states.layers[0], model.embed(one_row([5], 5))[0])

@@ -19,6 +19,8 @@ class States:
     layers: tuple[Tensor, ...] = ()
     """When asked for: every hidden state from the embeddings to the last layer. Widths may differ."""
     valid: Bool[Tensor, "row time"] | None = None
+    vocabulary: Float[Tensor, "vocab width"] | None = None
+    """The token embeddings as they were read, for heads that project back onto them (models/lookup.py)."""
     memory: "States | None" = None
     """The encoder's states, of an encoder-decoder."""
 

@@ -28,7 +28,7 @@ class EncoderDecoder(Backbone):
         source, target = inputs
         memory = self.encoder(source, layers=layers)
         states = self.decoder(target, at, layers, memory=memory.last, memory_rows=source)
-        return States(states.last, states.layers, states.valid, memory)
+        return States(states.last, states.layers, states.valid, states.vocabulary, memory)
 
 
 def _check(c: config.EncoderDecoder) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.models import mimetic
-from sesame.models.activation import activated_linear
 from sesame.models.attention import Links, attend, links
 from sesame.models.base import Backbone, States, product_dtype
 from sesame.models.dropout import dropout_add
-from sesame.models.normed_linear import normed_linear
+from sesame.models.feed_forward import feed_forward
+from sesame.models.lookup import lookup
 
 
 class Embedding(nn.Module):
@@ -34,15 +34,19 @@ class Embedding(nn.Module):
         self.norm = nn.LayerNorm(c.width, c.norm_eps) if c.embedding_norm else None
         self.dropout = c.dropout
 
-    def forward(self, rows: Rows) -> Float[Tensor, "row time width"]:
-        h = self.frame(rows.x) if rows.x.is_floating_point() else self.token(rows.x)
+    def forward(self, rows: Rows) -> tuple[Float[Tensor, "row time width"], Float[Tensor, "vocab width"] | None]:
+        """The embeddings of `rows`, and the matrix that tokens are looked up in."""
+        if rows.x.is_floating_point():
+            h, vocabulary = self.frame(rows.x), None
+        else:
+            h, vocabulary = lookup(self.token.weight, rows.x)
         if self.position is not None:
             h = h + self.position(rows.position)
         if self.kind is not None:
             h = h + self.kind(rows.kind)
         if self.norm is not None:
             h = self.norm(h)
-        return F.dropout(h, self.dropout, self.training)
+        return F.dropout(h, self.dropout, self.training), vocabulary
 
 
 class SelfAttention(nn.Module):
@@ -95,8 +99,7 @@ class FeedForward(nn.Module):
         self, x: Float[Tensor, "*where width"], norm: nn.LayerNorm
     ) -> tuple[Float[Tensor, "*where width"], Float[Tensor, "*where width"]]:
         """norm(x), and the layer of it."""
-        h, wide = normed_linear(x, norm, self.up)
-        return h, activated_linear(wide, self.down.weight, self.down.bias, self.activation)
+        return feed_forward(x, norm, self.up, self.down, self.activation)
 
 
 class Block(nn.Module):
@@ -168,7 +171,7 @@ class Transformer(Backbone):
             raise ValueError("a decoder reads all its positions: at must be None where there is a memory")
         if at is not None and layers:
             raise ValueError("hidden states of all layers are whole rows: at must be None where layers are asked for")
-        h = self.embed(inputs)
+        h, vocabulary = self.embed(inputs)
         dtype = product_dtype(h)
         linked = links(inputs, causal=self.config.causal, dtype=dtype)
         linked_memory = None if memory_rows is None else links(inputs, memory_rows, dtype=dtype)
@@ -185,7 +188,7 @@ class Transformer(Backbone):
             h = self.norm(h)
         if layers:
             kept.append(h)
-        return States(h, tuple(kept), inputs.valid)
+        return States(h, tuple(kept), inputs.valid, vocabulary)
 
 
 def gather(h: Float[Tensor, "row time width"], at: At) -> Float[Tensor, "row most width"]:

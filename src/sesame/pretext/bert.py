@@ -13,7 +13,7 @@ from sesame import config
 from sesame.data.batch import At, TextBatch
 from sesame.data.text import TextSet, TextStream, rows_of
 from sesame.data.tokenizer import Vocabulary
-from sesame.models.activation import ACTIVATIONS
+from sesame.models.feed_forward import ACTIVATIONS
 from sesame.models.base import Backbone
 from sesame.models.transformer import Transformer
 from sesame.pretext.base import Loss, Pretext, Split, Term
@@ -85,14 +85,13 @@ class Bert(Pretext):
 
     # ------------------------------------------------------------------------------------ closeness
     def loss(self, backbone: Transformer, split: Split) -> Loss:
-        h = backbone(split.seen, split.where).last
+        states = backbone(split.seen, split.where)
+        h = states.last
         loss: Loss = {}
         if self.config.masked_lm > 0:
             # With no pair task exactly the masked positions are read, in order: nothing to pick.
             at = self.masked_lm(h[split.target["masked_lm_at"]] if self.pair_weights else h)
-            total, hits = linear_cross_entropy(
-                at, backbone.embed.token.weight, self.masked_lm.bias, split.target["masked_lm"]
-            )
+            total, hits = linear_cross_entropy(at, states.vocabulary, self.masked_lm.bias, split.target["masked_lm"])
             loss["masked_lm"] = Term(total, split.count["masked_lm"], self.config.masked_lm, hits)
         if self.pair_weights:
             pooled = self.pooler(h[split.target["first_at"]])

@@ -44,6 +44,7 @@ class CausalLM(Pretext):
 
     def loss(self, backbone: Transformer, split: Split) -> Loss:
         # Nearly all positions are read, so the last layer computes all of them: choosing would cost more than it saves.
-        h = backbone(split.seen).last.flatten(0, 1)[split.target["at"]]
-        total, hits = linear_cross_entropy(h, backbone.embed.token.weight, None, split.target["next"])
+        states = backbone(split.seen)
+        h = states.last.flatten(0, 1)[split.target["at"]]
+        total, hits = linear_cross_entropy(h, states.vocabulary, None, split.target["next"])
         return {"causal_lm": Term(total, split.count["causal_lm"], hits=hits)}

@@ -129,7 +129,7 @@ class Infilling(Pretext):
         )
 
     def loss(self, backbone: EncoderDecoder, split: Split) -> Loss:
-        h = backbone(split.seen).last.flatten(0, 1)[split.target["at"]]
-        weight = backbone.encoder.embed.token.weight
-        total, hits = linear_cross_entropy(h, weight, None, split.target["original"])
+        states = backbone(split.seen)
+        h = states.last.flatten(0, 1)[split.target["at"]]
+        total, hits = linear_cross_entropy(h, states.vocabulary, None, split.target["original"])
         return {"infilling": Term(total, split.count["infilling"], hits=hits)}

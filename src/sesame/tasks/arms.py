@@ -34,7 +34,7 @@ class Embeddings(Backbone):
         self.width, self.embed, self.norm = whole.width, whole.embed, whole.norm
 
     def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:
-        h: Float[Tensor, "*where width"] = self.embed(inputs)
+        h: Float[Tensor, "*where width"] = self.embed(inputs)[0]
         if at is not None:
             h = gather(h, at).flatten(0, 1)[at.flat]
         if self.norm is not None:
