@@ -13,8 +13,8 @@ from sesame import config
 from sesame.data.batch import At, TextBatch
 from sesame.data.text import TextSet, TextStream, rows_of
 from sesame.data.tokenizer import Vocabulary
-from sesame.models.feed_forward import ACTIVATIONS
 from sesame.models.base import Backbone
+from sesame.models.feed_forward import ACTIVATIONS
 from sesame.models.transformer import Transformer
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.cross_entropy import linear_cross_entropy
