@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.0, help="for every start; else the recipe's")
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of the seeds")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--eval-rows", type=int, default=64)
@@ -160,7 +161,7 @@ def main() -> None:
         prepare(a.text, store, vocab=a.vocab)
         a_step = seconds_a_step(a, store)
         curves: dict[str, list[Any]] = {start: [] for start in starts}
-        for seed in range(a.seeds):  # in turn, so that a machine that drifts drifts for all of them
+        for seed in range(a.first, a.first + a.seeds):  # in turn, so that a machine that drifts drifts for all of them
             for start in starts:
                 curves[start].append(run(a, store, start, seed, a_step))
     cases = [case(start, curves[start], curves["plain"]) for start in starts]

@@ -77,6 +77,9 @@ class Finetune:
     """Train the network from scratch alone."""
     alone: bool = False
     """Train the pretrained model alone."""
+    workers: int = 0
+    """Trainings side by side, each in a process with its share of the threads; 0: for a small model as many as cores,
+    for others one."""
     loss_curve: bool = False
     """Also measure the loss along the line from the first weights to the last (Hao et al. 2019)."""
     skip_bad: bool = False
@@ -92,6 +95,8 @@ def finetune_command(argv: list[str]) -> int:
     settings = checked(options.settings)
     if not options.tasks:
         raise UserError("which task? Name one or more after the run: pydocs/area, a folder, a task file, hf:NAME.")
+    if options.workers < 0:
+        raise UserError(f"--workers {options.workers}: give a number of processes, or 0.")
     if options.from_scratch and options.alone:
         raise UserError("--from-scratch and --alone were both given. Leave one of them out; without either, both run.")
     if "--sweep" in argv and not settings.sweep:
@@ -110,7 +115,7 @@ def finetune_command(argv: list[str]) -> int:
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,
-                 curve=options.loss_curve, tell=show)  # fmt: skip
+                 curve=options.loss_curve, tell=show, workers=options.workers)  # fmt: skip
     finally:
         show.close()
     result = msgspec.json.decode((options.out / RESULT).read_bytes())

@@ -16,6 +16,7 @@ from sesame.engine import checkpoint, distributed, machine
 from sesame.engine.run import TOKENIZER, Run, is_run
 from sesame.errors import UserError
 from sesame.pretext.base import Objective
+from sesame.processes import cores
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def freeze(recipe: Recipe, data: Any) -> Recipe:
     return msgspec.structs.replace(
         recipe,
         backbone=_sized(recipe.backbone, recipe.data, data),
-        threads=recipe.threads or machine.cores(),
+        threads=recipe.threads or cores(),
         device=device,
         precision=precision,
     )

@@ -10,11 +10,7 @@ from pathlib import Path
 import torch
 
 from sesame.config import Recipe
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from sesame.processes import cores
 
 
 def device_of(recipe: Recipe) -> torch.device:

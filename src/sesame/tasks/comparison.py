@@ -1,8 +1,9 @@
 """A task learned from each arm, over seeds and numbers of examples, beside what needs no network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,9 +20,15 @@ from sesame.tasks.base import TaskData, keyed_order
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
 from sesame.tasks.network import Network
+from sesame.tasks.workers import Workers
 
 Tell = Callable[[dict[str, Any]], None]
 """Told of every event, as a line of `metrics.jsonl` has it: evaluate, trial, baseline, result, loss_curve."""
+ALONE = Workers()
+
+
+def _nobody(_: dict[str, Any]) -> None:
+    """Is told, and does nothing."""
 
 
 class Mean(Struct, frozen=True):
@@ -64,6 +71,23 @@ class Way(NamedTuple):
     """Of scratch: how its weights are drawn; None for the model's own way."""
 
 
+class Job(NamedTuple):
+    """One training."""
+
+    arm: Arm
+    labels: int
+    seed: int
+    way: Way
+    trial: bool = False
+    """Of a sweep: what it reaches on dev decides, and test is not looked at."""
+
+
+class Trained(NamedTuple):
+    tuning: Tuning
+    test: dict[str, float] | None
+    """The metrics; None for a trial."""
+
+
 class Result(Point, frozen=True, kw_only=True, omit_defaults=True):
     """Of one task, learned from all examples; `labels` has the same for smaller numbers of them."""
 
@@ -95,16 +119,18 @@ def compare(
     seeds: int = 3,
     arms: Sequence[Arm] = ARMS,
     curve: bool = False,
-    tell: Tell = lambda _: None,
+    tell: Tell = _nobody,
+    workers: Workers = ALONE,
 ) -> Compared:
     """Learn `data` from each of `arms` with `seeds` seeds, from all examples and from each of `settings.labels`.
 
     The arms of one seed share the examples, their order and the start of the head. With `settings.sweep` each arm
     has a rate of its own for each number of examples: the one of the first seed that is best on dev. `curve` adds the
     loss between start and end of the first seed. Scores are those of the weights best on dev, on test. The network
-    that is given back is pretrained, or where that is none of the arms from scratch; one of the two must be.
+    that is given back is pretrained, or where that is none of the arms from scratch; one of the two must be. With
+    several `workers` events come when a training is over, in the same order.
     """
-    return Comparison.of(model, data, settings, seeds, arms, curve).run(tell)
+    return Comparison.of(model, data, settings, seeds, arms, curve).run(tell, workers)
 
 
 @dataclass(frozen=True)
@@ -117,7 +143,8 @@ class Comparison:
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     curve: bool
-    tell: Tell = lambda _: None
+    tell: Tell = _nobody
+    workers: Workers = ALONE
 
     @classmethod
     def of(
@@ -139,9 +166,9 @@ class Comparison:
             work.check(labels)
         return work
 
-    def run(self, tell: Tell) -> Compared:
+    def run(self, tell: Tell, workers: Workers = ALONE) -> Compared:
         """Train and score everything."""
-        work = replace(self, tell=tell)
+        work = replace(self, tell=tell, workers=workers)
         whole, best = work.point(0)
         points = {str(labels): work.point(labels)[0] for labels in sorted(set(self.settings.labels))}
         result = Result(
@@ -181,23 +208,29 @@ class Comparison:
     # ------------------------------------------------------------------------------------------ training
     def point(self, labels: int) -> tuple[Point, Tuning]:
         """The scores learned from so many examples, and the best network on dev of the last arm."""
-        scores: dict[Arm, list[float]] = {}
-        ways: dict[str, Way] = {}
+        scores: dict[Arm, list[float]] = {arm: [] for arm in self.arms}
         best: Tuning | None = None
         metric = self.data.task.metric
         plain = self.baselines(labels)
-        for arm in self.arms:
-            way, first = self.sweep(arm, labels)
-            ways[arm], scores[arm] = way, []
-            for seed in self.seeds:
-                tuning = first if first and seed == self.seeds[0] else self.tune(arm, labels, seed, way)
+        ways, first = self.sweep(labels)
+        jobs = [Job(arm, labels, seed, ways[arm]) for arm in self.arms for seed in self.seeds]
+        others = self.trainings([job for job in jobs if not (first and job.seed == self.seeds[0])])
+        for job in jobs:
+            if first and job.seed == self.seeds[0]:
+                tuning = first[job.arm]
                 test = tuning.test(self.encoded)
-                scores[arm].append(test[metric])
-                self.say("result", arm, labels, seed, lr=way.lr, **msgspec.to_builtins(tuning.best), test=test)
-                if self.curve and not labels and arm != "embeddings" and seed == self.seeds[0]:
-                    self.trace(arm, seed, tuning, way)
-                if arm == self.arms[-1] and (best is None or tuning.best.dev[metric] > best.best.dev[metric]):
-                    best = tuning
+            else:
+                trained = next(others)
+                if trained is None:
+                    raise Diverged(f"{self.data.name}: {job.arm} does not learn at the rate {job.way.lr:g}, seed "
+                                   f"{job.seed}: its loss is not finite. Try a lower --lr.")  # fmt: skip
+                tuning, test = trained.tuning, trained.test or {}
+            scores[job.arm].append(test[metric])
+            self.say("result", job, **msgspec.to_builtins(tuning.best), test=test)
+            if self.curve and not labels and job.arm != "embeddings" and job.seed == self.seeds[0]:
+                self.trace(job, tuning)
+            if job.arm == self.arms[-1] and (best is None or tuning.best.dev[metric] > best.best.dev[metric]):
+                best = tuning
         assert best is not None
         gain = gain_of(scores["pretrained"], scores["scratch"]) if {"pretrained", "scratch"} <= set(scores) else None
         means = {arm: mean_of(found) for arm, found in scores.items()}
@@ -222,56 +255,74 @@ class Comparison:
             for name, predictions in (("majority", task.majority(train, test)), ("tfidf", task.lexical(train, test))):
                 metrics = task.metrics(test, predictions)
                 scores[name].append(metrics[task.metric])
-                self.say("baseline", name, labels, seed, test=metrics)
+                told = {"event": "baseline", "task": self.data.name, "arm": name, "seed": seed, "labels": labels}
+                self.tell({**told, "test": metrics})
         return {name: float(np.mean(found)) for name, found in scores.items()}
 
-    def sweep(self, arm: Arm, labels: int) -> tuple[Way, Tuning | None]:
-        """The rate that is best on dev with the first seed, and what that seed learned with it.
+    def sweep(self, labels: int) -> tuple[dict[Arm, Way], dict[Arm, Tuning]]:
+        """Of each arm the way that is best on dev with the first seed, and what that seed learned so.
 
         Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
+        Without a sweep all have the one rate, and nothing is learned yet.
         """
         if not self.settings.sweep:
-            return Way(self.settings.lr), None
-        seed, metric = self.seeds[0], self.data.task.metric
-        best: tuple[Way, Tuning] | None = None
-        for start in STARTS if arm == "scratch" else (None,):
-            for rate in self.settings.sweep:
-                way = Way(rate, start)
-                try:
-                    tuning = self.tune(arm, labels, seed, way, event="trial")
-                except Diverged:
-                    continue
-                if best is None or tuning.best.dev[metric] > best[1].best.dev[metric]:
-                    best = way, tuning
-        if best is None:
-            rates = ", ".join(f"{rate:g}" for rate in self.settings.sweep)
-            raise Diverged(f"{self.data.name}: {arm} learns at none of the rates {rates}. Try lower ones.")
-        for evaluation in best[1].evaluations:
-            self.say("evaluate", arm, labels, seed, lr=best[0].lr, **msgspec.to_builtins(evaluation))
-        return best
+            return dict.fromkeys(self.arms, Way(self.settings.lr)), {}
+        metric = self.data.task.metric
+        jobs = [
+            Job(arm, labels, self.seeds[0], Way(rate, start), trial=True)
+            for arm in self.arms
+            for start in (STARTS if arm == "scratch" else (None,))
+            for rate in self.settings.sweep
+        ]
+        ways: dict[Arm, Way] = {}
+        best: dict[Arm, Tuning] = {}
+        for job, trained in zip(jobs, self.trainings(jobs), strict=True):
+            if trained and (job.arm not in best or trained.tuning.best.dev[metric] > best[job.arm].best.dev[metric]):
+                ways[job.arm], best[job.arm] = job.way, trained.tuning
+        for arm in self.arms:
+            if arm not in best:
+                rates = ", ".join(f"{rate:g}" for rate in self.settings.sweep)
+                raise Diverged(f"{self.data.name}: {arm} learns at none of the rates {rates}. Try lower ones.")
+            for look in best[arm].evaluations:
+                self.say("evaluate", Job(arm, labels, self.seeds[0], ways[arm]), **msgspec.to_builtins(look))
+        return ways, best
 
-    def tune(self, arm: Arm, labels: int, seed: int, way: Way, event: str = "evaluate") -> Tuning:
-        settings = msgspec.structs.replace(self.settings, lr=way.lr, seed=seed)
+    def trainings(self, jobs: Sequence[Job]) -> Iterator[Trained | None]:
+        """What came of each, in order; None where the loss broke."""
+        if self.workers.count == 1:  # told while it happens
+            yield from map(self.train, jobs)
+            return
+        silent = replace(self, tell=_nobody, workers=ALONE)
+        for job, trained in zip(jobs, self.workers.map(silent.train, jobs), strict=True):
+            for look in trained.tuning.evaluations if trained else ():
+                self.hear(job, look)
+            yield trained
 
-        def told(evaluation: Evaluation) -> None:
-            self.say(event, arm, labels, seed, lr=way.lr, **msgspec.to_builtins(evaluation))
+    def train(self, job: Job) -> Trained | None:
+        settings = msgspec.structs.replace(self.settings, lr=job.way.lr, seed=job.seed)
+        sequences = np.flatnonzero(np.isin(self.encoded.train.owner, self.chosen(job.labels, job.seed)))
+        try:
+            tuning = fine_tune(self.network(job), self.encoded, settings, sequences, partial(self.hear, job))
+        except Diverged:
+            return None
+        return Trained(tuning, None if job.trial else tuning.test(self.encoded))
 
-        network = self.network(arm, seed, way)
-        sequences = np.flatnonzero(np.isin(self.encoded.train.owner, self.chosen(labels, seed)))
-        return fine_tune(network, self.encoded, settings, sequences, told)
+    def network(self, job: Job) -> Network:
+        return network_of(job.arm, self.model, self.data.task, job.seed, self.settings.dropout, job.way.start)
 
-    def network(self, arm: Arm, seed: int, way: Way) -> Network:
-        return network_of(arm, self.model, self.data.task, seed, self.settings.dropout, way.start)
-
-    def trace(self, arm: Arm, seed: int, tuning: Tuning, way: Way) -> None:
+    def trace(self, job: Job, tuning: Tuning) -> None:
         """The loss along the line between the start and the end of one training, on a keyed sample of train."""
         count = len(self.encoded.train)
         sample = np.sort(permute(np.arange(min(count, SAMPLE)), count, "loss curve", self.settings.seed))
-        losses = loss_curve(self.network(arm, seed, way), tuning.network, self.encoded, sample)
-        self.say("loss_curve", arm, 0, seed, alpha=ALPHAS, loss=losses.tolist())
+        losses = loss_curve(self.network(job), tuning.network, self.encoded, sample)
+        self.say("loss_curve", job, alpha=ALPHAS, loss=losses.tolist())
 
-    def say(self, event: str, arm: str, labels: int, seed: int, **values: Any) -> None:
-        self.tell({"event": event, "task": self.data.name, "arm": arm, "seed": seed, "labels": labels, **values})
+    def hear(self, job: Job, look: Evaluation) -> None:
+        self.say("trial" if job.trial else "evaluate", job, **msgspec.to_builtins(look))
+
+    def say(self, event: str, job: Job, **values: Any) -> None:
+        told = {"event": event, "task": self.data.name, "arm": job.arm, "seed": job.seed, "labels": job.labels}
+        self.tell({**told, "lr": job.way.lr, **values})
 
 
 # -------------------------------------------------------------------------------------------- statistics

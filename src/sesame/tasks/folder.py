@@ -13,15 +13,19 @@ from sesame.config import FineTune
 from sesame.engine import machine
 from sesame.engine.build import load
 from sesame.errors import UserError
+from sesame.processes import cores
 from sesame.tasks.arms import ARMS, Arm
 from sesame.tasks.base import TaskData
 from sesame.tasks.comparison import Compared, Comparison, Result, Tell
 from sesame.tasks.reading import text_model
 from sesame.tasks.tuned import Card, Tuned
+from sesame.tasks.workers import Workers
 
 log = logging.getLogger(__name__)
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.jsonl", "result.json"
+SMALL = 20_000_000
+"""Parameters under which a model trains faster on one thread, beside others, than alone on all."""
 
 
 def finetune(
@@ -34,11 +38,14 @@ def finetune(
     arms: Sequence[Arm] = ARMS,
     curve: bool = False,
     tell: Tell = lambda _: None,
+    workers: int = 1,
 ) -> dict[str, Result]:
     """Fine-tune the model of `run` on each of `tasks` into the new folder `out`; see `comparison.compare`.
 
     The folder gets config.json, metrics.jsonl (a line an event, of which `tell` is told too), result.json (written
-    anew after each task) and, under each task's name, the best model. Raises UserError where `out` is not empty.
+    anew after each task) and, under each task's name, the best model. Several `workers` train side by side, each in a
+    process with its share of the threads; 0 leaves their number to the size of the model. Raises UserError where `out`
+    is not empty.
     """
     out = Path(out)
     if twice := sorted({data.name for data in tasks if [other.name for other in tasks].count(data.name) > 1}):
@@ -46,9 +53,11 @@ def finetune(
     check_free(out)
     model = load(run)
     text_model(model)
-    threads = settings.threads or machine.cores()
+    threads = settings.threads or cores()
     torch.set_num_threads(threads)
     machine.keep_freed_memory()
+    backbone = text_model(model)[0]
+    count = workers or (cores() if sum(p.numel() for p in backbone.parameters()) < SMALL else 1)
     work = [Comparison.of(model, data, settings, seeds, arms, curve) for data in tasks]
     out.mkdir(parents=True, exist_ok=True)
     told = {
@@ -58,11 +67,16 @@ def finetune(
         "settings": settings,
         "seeds": seeds,
         "arms": tuple(arms),
-        "machine": {"torch": str(torch.__version__), "cpu": machine.cpu_model(), "threads": str(threads)},
+        "machine": {
+            "torch": str(torch.__version__),
+            "cpu": machine.cpu_model(),
+            "threads": str(threads),
+            "workers": str(count),
+        },
     }
     _write_json(out / CONFIG, told)
     began, results = time.monotonic(), dict[str, Result]()
-    with (out / METRICS).open("ab") as lines:
+    with (out / METRICS).open("ab") as lines, Workers(min(count, threads), threads) as crew:
 
         def noted(event: dict[str, Any]) -> None:
             lines.write(msgspec.json.encode(event) + b"\n")
@@ -70,7 +84,7 @@ def finetune(
             tell(event)
 
         for comparison in work:
-            name, compared = comparison.data.name, comparison.run(noted)
+            name, compared = comparison.data.name, comparison.run(noted, crew)
             results[name] = compared.result
             tuned_of(compared, text_model(model)[1], settings).save(out / name)
             seconds = round(time.monotonic() - began, 1)

@@ -1,0 +1,55 @@
+"""Trainings side by side, each in a process of its own with its share of the threads.
+
+The matrix products of a small network are too short for several threads to share: two trainings on a thread each get
+done sooner than one after the other on two threads.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+
+from sesame.engine import machine
+from sesame.processes import Pool, cores
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """`count` processes, started when they are first needed; a single one is the process that asks."""
+
+    def __init__(self, count: int = 1, threads: int = 0):
+        self.count = count
+        self.threads = max(1, (threads or cores()) // count)
+        self.pool: Pool[Any, Any] | None = None
+
+    def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """function(job) for each, in order. With several workers these, and the results, must be things that pickle."""
+        if self.count == 1:
+            return map(function, jobs)
+        if self.pool is None:
+            make = partial(_begin, self.threads, logging.getLogger("sesame").getEffectiveLevel())
+            self.pool = Pool(self.count, make, "fine-tuning", f"Give fewer than {self.count} --workers.")
+        return self.pool.map((function, job) for job in jobs)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.pool is not None:
+            self.pool.__exit__(*error)
+
+
+def _begin(threads: int, level: int) -> Callable[[tuple[Callable[[Any], Any], Any]], Any]:
+    logging.basicConfig(level=level, format="%(message)s")
+    torch.set_num_threads(threads)
+    machine.keep_freed_memory()
+    return _call
+
+
+def _call(told: tuple[Callable[[Any], Any], Any]) -> Any:
+    function, job = told
+    return function(job)
