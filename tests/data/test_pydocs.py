@@ -51,7 +51,7 @@ def test_docstrings_come_in_order_of_appearance_and_once(tmp_path: Path, monkeyp
     (tmp_path / "corpus_of_mine" / "b.py").write_text(
         f"{doc.format('The module')}\n"
         f"class C:\n    {doc.format('The class')}\n    def f(self):\n        {doc.format('The method')}\n"
-        f"if True:\n    def g():\n        {doc.format('The function')}\n"
+        f"if True:\n    def g(x, y=1):\n        {doc.format('The function')}\n"
         f"def h():\n        {doc.format('The function')}\n"
         f"def i():\n    'short'\n"
     )
@@ -61,8 +61,11 @@ def test_docstrings_come_in_order_of_appearance_and_once(tmp_path: Path, monkeyp
     assert list(found) == ["corpus_of_mine", "corpus_of_mine.b"]
     assert [line.split(" explains")[0] for line in found["corpus_of_mine.b"].split("\n")] == [
         "The module",
+        "C",
         "The class",
+        "f",
         "The method",
+        "g(x, y=1)",
         "The function",
     ]
 

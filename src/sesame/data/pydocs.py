@@ -36,7 +36,7 @@ _SHORTEST = 40
 """Characters below which a docstring is a label, not prose."""
 _KEPT: dict[Split, float] = {"test": 0.2, "dev": 0.1}
 """Shares of an area's docstrings that are kept for the tasks; a whole module is kept, or none of it."""
-_EDITION = 2
+_EDITION = 3
 """Counts up when the same Python version gives other documents than before."""
 
 _Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -70,7 +70,8 @@ class Module:
 
 
 def documents(package: str = "") -> Iterator[tuple[str, str]]:
-    """(name, text) of every document: one a module, its docstrings in order of appearance; then the topics.
+    """(name, text) of every document: one a module, its docstrings in order of appearance, each under what it
+    describes; then the topics.
 
     `package` names an installed package to read instead of the standard library. It is read whole, the standard
     library without the modules of `set_aside`.
@@ -147,10 +148,19 @@ def _package_root(package: str) -> Path:
 
 def _documents(modules: Iterable[Module]) -> Iterator[tuple[str, str]]:
     for module in modules:
-        texts = (_lines_of_text(docstring.text) for docstring in module.docstrings)
-        said = dict.fromkeys(text for text in texts if len(text) >= _SHORTEST)  # each once
+        said: dict[str, str] = {}  # each text once
+        for docstring in module.docstrings:
+            text = _lines_of_text(docstring.text)
+            if len(text) >= _SHORTEST:
+                said.setdefault(text, _heading(docstring))
         if said:
-            yield module.name, "\n".join(said)
+            yield module.name, "".join(heading + text + "\n" for text, heading in said.items()).rstrip()
+
+
+def _heading(docstring: Docstring) -> str:
+    """What is described, as `help` shows it: a line with the name and, of a function or class, its parameters."""
+    name = docstring.name.rpartition(".")[2]
+    return f"{name}({docstring.signature})\n" if docstring.parameters else f"{name}\n" if name else ""
 
 
 def _modules(root: Path, prefix: str) -> Iterator[Module]:

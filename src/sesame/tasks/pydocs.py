@@ -276,8 +276,15 @@ def _params() -> TaskData[Question, Answer]:
 
 
 def _prose(docstring: Docstring) -> Iterator[str]:
-    if docstring.parameters:
-        yield "\n\n".join(_paragraphs(docstring.text))
+    """The paragraphs of a docstring, as many together as have 64 words, or a longer one by itself."""
+    together: list[str] = []
+    for paragraph in _paragraphs(docstring.text) if docstring.parameters else ():
+        if together and sum(len(p.split()) for p in (*together, paragraph)) > _LONGEST:
+            yield "\n\n".join(together)
+            together = []
+        together.append(paragraph)
+    if together:
+        yield "\n\n".join(together)
 
 
 def _descriptions(text: str) -> Iterator[tuple[str, str, int]]:
