@@ -63,7 +63,7 @@ def same(a: Step, b: Step) -> bool:
 def one_epoch(stream: TextStream) -> list[TextBatch]:
     batches = []
     for step in stream.train(Cursor(), 0, 100, 1):
-        if step.parts[0].epoch > 0:
+        if step.parts[0].epoch[0] > 0:
             break
         batches.append(step.parts[0])
         if step.cursor.epoch > 0 or step.cursor.block >= stream.blocks:
@@ -103,11 +103,13 @@ def test_going_on_from_any_cursor_is_the_same_as_never_having_stopped(store) -> 
 @given(world=st.sampled_from([1, 2, 4]), parts=st.sampled_from([1, 2]))
 def test_the_global_batch_does_not_depend_on_processes_and_parts(store, world: int, parts: int) -> None:
     data = config.TextData(length=24, rows=8)
-    whole = take(TextStream(store, data, frozenset(), 5), 6)
-    shares = [take(TextStream(store, data, frozenset(), 5, rank, world), 6, parts=parts) for rank in range(world)]
+    whole = take(TextStream(store, data, frozenset(), 5), 40)
+    shares = [take(TextStream(store, data, frozenset(), 5, rank, world), 40, parts=parts) for rank in range(world)]
+    assert any(len(set(step.parts[0].epoch.tolist())) > 1 for step in whole)  # one epoch ends inside a batch
     for step, mine in zip(whole, zip(*shares, strict=True), strict=True):
-        ids = np.concatenate([part.ids for share in mine for part in share.parts])
-        assert np.array_equal(ids, step.parts[0].ids)
+        for what in ("ids", "key", "epoch"):  # of which all chance is a function
+            together = np.concatenate([getattr(part, what) for share in mine for part in share.parts])
+            assert np.array_equal(together, getattr(step.parts[0], what))
         assert all(share.cursor == step.cursor and share.size == step.size for share in mine)
     assert whole[0].size == whole[0].parts[0].size
 

@@ -40,7 +40,7 @@ def test_the_damage_hides_the_rate_keeps_the_rest_in_order_and_can_be_undone(
     tokens: list[int], rate: float, span: float, seed: int
 ) -> None:
     key = np.arange(len(tokens), dtype=np.uint64)
-    done = damage(np.array(tokens), key, seed, 0, rate, span)
+    done = damage(np.array(tokens), key, seed, np.zeros(len(tokens), int), rate, span)
     first = np.cumsum([0, *tokens])
     for example, size in enumerate(tokens):
         here = done.owner == example
@@ -60,9 +60,9 @@ def test_the_damage_hides_the_rate_keeps_the_rest_in_order_and_can_be_undone(
 @given(tokens=sizes, chosen=st.data())
 def test_an_example_is_damaged_the_same_whatever_stands_beside_it(tokens: list[int], chosen: st.DataObject) -> None:
     key = np.arange(10, 10 + len(tokens), dtype=np.uint64)
-    whole = damage(np.array(tokens), key, 1, 2, 0.3, 3.0)
+    whole = damage(np.array(tokens), key, 1, np.full(len(tokens), 2), 0.3, 3.0)
     i = chosen.draw(st.integers(0, len(tokens) - 1))
-    alone = damage(np.array(tokens[i : i + 1]), key[i : i + 1], 1, 2, 0.3, 3.0)
+    alone = damage(np.array(tokens[i : i + 1]), key[i : i + 1], 1, np.array([2]), 0.3, 3.0)
     here = whole.owner == i
     assert whole.hidden[here].tolist() == alone.hidden.tolist()
     moved = np.where(alone.source >= 0, alone.source + sum(tokens[:i]), -1)
@@ -70,7 +70,7 @@ def test_an_example_is_damaged_the_same_whatever_stands_beside_it(tokens: list[i
 
 
 def test_spans_are_poisson_and_lie_anywhere() -> None:
-    done = damage(np.full(400, 500), np.arange(400, dtype=np.uint64), 0, 0, 0.3, 3.0)
+    done = damage(np.full(400, 500), np.arange(400, dtype=np.uint64), 0, np.zeros(400, int), 0.3, 3.0)
     masks = done.source < 0
     length = done.hidden[masks]
     assert length.mean() == pytest.approx(3.0, abs=0.1)
@@ -89,7 +89,9 @@ def test_poisson_numbers_have_the_shares_of_the_formula(mean: float) -> None:
 
 def test_another_epoch_or_seed_damages_otherwise() -> None:
     given = np.full(5, 30), np.arange(5, dtype=np.uint64)
-    seen = {damage(*given, seed, epoch, 0.3, 3.0).source.tobytes() for seed in range(3) for epoch in range(3)}
+    seen = {
+        damage(*given, seed, np.full(5, epoch), 0.3, 3.0).source.tobytes() for seed in range(3) for epoch in range(3)
+    }
     assert len(seen) == 9
 
 

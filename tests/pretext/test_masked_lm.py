@@ -38,7 +38,7 @@ def batch_of(words: list[list[int]], *, rows: int = 1, seed: int = 0, keys: list
     pair = np.full(len(numbers), -1)
     return TextBatch(
         ids=ids, position=position, kind=np.zeros(shape, int), example=example, word=word, special=special,
-        key=key, pair=pair, seed=seed, epoch=0,
+        key=key, pair=pair, seed=seed, epoch=np.zeros(len(numbers), int),
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_a_mask_does_not_depend_on_the_batch(words: list[list[int]], unit: str, 
 
 def test_epochs_and_seeds_mask_anew() -> None:
     batch = batch_of([[1] * 100])
-    masks = [choose(replace(batch, epoch=e, seed=s), config.Bert()) for e in range(2) for s in range(2)]
+    masks = [choose(replace(batch, epoch=batch.epoch + e, seed=s), config.Bert()) for e in range(2) for s in range(2)]
     assert len({m.tobytes() for m in masks}) == 4
 
 

@@ -55,7 +55,7 @@ def test_no_text_of_dev_and_test_is_in_another_split_or_in_the_pretraining_text(
 def test_the_splits_are_large_and_no_example_is_there_twice(tasks: dict[str, Any]) -> None:
     for name, data in tasks.items():
         sizes = [len(data.train), len(data.dev), len(data.test)]
-        least = (600, 50, 120) if name == "params" else (1500, 300, 600)
+        least = (600, 50, 120) if name == "params" else (1500, 240, 600)
         assert all(size >= enough for size, enough in zip(sizes, least, strict=True)), (name, sizes)
         keys = [example.key for example in data.train + data.dev + data.test]
         assert len(set(keys)) == len(keys), name
@@ -80,11 +80,21 @@ def test_no_text_names_the_package_it_is_of(tasks: dict[str, Any]) -> None:
 
 
 def test_a_summary_stands_once_with_its_own_parameters_and_once_with_others(tasks: dict[str, Any]) -> None:
-    for split in (tasks["match"].train, tasks["match"].dev, tasks["match"].test):
-        own, other = split[::2], split[1::2]
-        assert {e.label for e in own} == {"match"} and {e.label for e in other} == {"other"}
-        assert [e.text for e in own] == [e.text for e in other]
-        assert all(a.pair != b.pair for a, b in zip(own, other, strict=True))
+    train = tasks["match"].train
+    own, other = train[::2], train[1::2]
+    assert {e.label for e in own} == {"match"} and {e.label for e in other} == {"other"}
+    assert [e.text for e in own] == [e.text for e in other]
+    assert all(a.pair != b.pair for a, b in zip(own, other, strict=True))
+    for split in (tasks["match"].dev, tasks["match"].test):  # a choice of such
+        assert 0.4 < sum(e.label == "match" for e in split) / len(split) < 0.6
+
+
+def test_dev_and_test_are_a_choice_of_what_there_is(tasks: dict[str, Any]) -> None:
+    for name in ("area", "names", "match"):
+        data = tasks[name]
+        assert (len(data.dev), len(data.test)) == (240, 600)
+        assert data.notes.counts["test examples left unused"] > 100
+        assert len({re.match(r"[^:]+", e.where)[0] for e in data.test}) > 20  # of many modules
 
 
 def test_names_are_no_matter_of_form(tasks: dict[str, Any]) -> None:

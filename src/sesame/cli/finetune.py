@@ -72,7 +72,7 @@ class Finetune:
     seeds: int = 3
     """How often each is trained; the seeds are paired."""
     train_on: int = 0
-    """Training examples of each task that are used, by a keyed choice; 0 for all. The rest is not looked at."""
+    """Training examples of each task that are used at most, by a keyed choice; 0 for all. Others are not looked at."""
     from_scratch: bool = False
     """Train the network from scratch alone."""
     alone: bool = False

@@ -108,12 +108,18 @@ class TextBatch:
     pair: Int[np.ndarray, " example"]
     """Relation of its two segments: -1 one segment, 0 adjacent in order, 1 second from elsewhere, 2 swapped."""
     seed: int
-    epoch: int
+    epoch: Int[np.ndarray, " example"]
+    """Of each example: a batch may hold the last of one epoch and the first of the next."""
 
     @property
     def size(self) -> int:
         """Useful positions."""
         return int((self.example >= 0).sum())
+
+    def keyed(self, at: Bool[np.ndarray, "row time"]) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """What chance is keyed by at some positions of examples: seed, epoch, key, position."""
+        example = self.example[at]
+        return self.seed, self.epoch[example], self.key[example], self.position[at]
 
 
 @dataclass(frozen=True, kw_only=True)

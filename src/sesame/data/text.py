@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt64
+from jaxtyping import Int
 
 from sesame import config
 from sesame.config import TextData
@@ -189,10 +189,11 @@ class TextStream:
     def _batch(self, taken: Sequence[tuple], length: int, seed: int | None = None) -> TextBatch:
         groups: list[list[int]] = []
         pieces: list[Pieces] = []
+        epochs: list[int] = []
         for block, row, *_ in taken:
-            at = sum(len(p) for p in pieces)
             pieces.append(block.pieces.take(block.rows[row]))
-            groups.append(list(range(at, at + len(pieces[-1]))))
+            groups.append(list(range(len(epochs), len(epochs) + len(pieces[-1]))))
+            epochs += [block.epoch] * len(pieces[-1])
         seed = self.seed if seed is None else seed
         return assemble(
             groups,
@@ -202,7 +203,7 @@ class TextStream:
             self.store.vocabulary,
             length,
             seed,
-            taken[0][0].epoch,
+            np.array(epochs, np.int64),
         )
 
 
@@ -228,11 +229,12 @@ def assemble(
     vocabulary: Vocabulary,
     length: int,
     seed: int = 0,
-    epoch: int = 0,
+    epoch: Int[np.ndarray, " piece"] | None = None,
 ) -> TextBatch:
     """Write the examples of each row out: [CLS] first [SEP], and second [SEP] where there is one.
 
     `pieces` are spans of `ids` and `flags`; `rows` lists pieces. Examples are numbered in the order they are written.
+    `epoch` is that of each piece; 0 where it is not given.
     """
     shape = (len(rows), length)
     cls, sep = vocabulary.cls, vocabulary.sep
@@ -271,7 +273,7 @@ def assemble(
         key=pieces.key[order],
         pair=pieces.pair[order],
         seed=seed,
-        epoch=epoch,
+        epoch=np.zeros(len(order), np.int64) if epoch is None else epoch[order],
     )
 
 
@@ -304,8 +306,3 @@ def rows_of(batch: TextBatch, ids: Int[np.ndarray, "row time"] | None = None) ->
         torch.from_numpy(batch.example),
         alone=bool((last == batch.ids.shape[1] - 1).all()),
     )
-
-
-def position_keys(batch: TextBatch) -> UInt64[np.ndarray, "row time"]:
-    """The key of the example at every position (0 where there is none), for keyed chance."""
-    return np.where(batch.example >= 0, batch.key[np.maximum(batch.example, 0)], np.uint64(0))

@@ -36,7 +36,7 @@ def damage(
     tokens: Int[np.ndarray, " example"],
     key: UInt64[np.ndarray, " example"],
     seed: int,
-    epoch: int,
+    epoch: Int[np.ndarray, " example"],
     rate: float,
     span: float,
 ) -> Damage:
@@ -48,7 +48,7 @@ def damage(
     """
     budget = np.where(tokens > 0, np.maximum(1, np.rint(rate * tokens)), 0).astype(np.int64) if rate else 0 * tokens
     number = np.arange(max(int(budget.max(initial=0)), 1))
-    draw = chance.uniform("infilling span", seed, epoch, key[:, None], number[None])
+    draw = chance.uniform("infilling span", seed, epoch[:, None], key[:, None], number[None])
     ends = np.minimum(np.cumsum(poisson(draw, span), 1), budget[:, None])
     ends = np.where(number >= budget[:, None] - 1, budget[:, None], ends)
     length = np.diff(ends, axis=1, prepend=0)
@@ -57,7 +57,7 @@ def damage(
     places = tokens - budget + spans
     owner = np.repeat(np.arange(len(tokens)), places)
     place = np.arange(len(owner)) - (np.cumsum(places) - places)[owner]
-    order = np.lexsort((chance.uniform("infilling place", seed, epoch, key[owner], place), owner))
+    order = np.lexsort((chance.uniform("infilling place", seed, epoch[owner], key[owner], place), owner))
     masked = np.zeros(len(owner), bool)
     masked[order] = place < spans[owner]  # `order` keeps each example together, so `place` counts its draws too
     hidden = np.zeros(len(owner), np.int64)

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Int
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import TextBatch
-from sesame.data.text import position_keys
 from sesame.data.tokenizer import Vocabulary
 
 SPAN_STOP, SPAN_LONGEST = 0.2, 10
@@ -29,7 +28,7 @@ def choose(batch: TextBatch, c: config.Bert) -> Bool[np.ndarray, "row time"]:
     owner = batch.example[inside]  # positions of one example stand together and in order
     tokens = np.bincount(owner, minlength=examples)
     budget = np.where(tokens > 0, np.maximum(1, np.rint(c.rate * tokens)), 0).astype(np.int64) if c.rate else 0 * tokens
-    draw = chance.uniform("mask", batch.seed, batch.epoch, position_keys(batch)[inside], batch.position[inside])
+    draw = chance.uniform("mask", *batch.keyed(inside))
     hidden = np.zeros(len(owner), bool)
     if c.unit == "token":
         order = np.lexsort((draw, owner))
@@ -40,8 +39,7 @@ def choose(batch: TextBatch, c: config.Bert) -> Bool[np.ndarray, "row time"]:
         fresh = np.r_[True, (np.diff(owner) != 0) | (np.diff(batch.position[inside]) != 1)]
         first = np.flatnonzero(batch.word[inside] | fresh)
         size = np.diff(np.r_[first, len(owner)])
-        keys = position_keys(batch)[inside][first]
-        run = _run_lengths(c.unit, chance.uniform("span", batch.seed, batch.epoch, keys, batch.position[inside][first]))
+        run = _run_lengths(c.unit, chance.uniform("span", *batch.keyed(inside))[first])
         ends = np.searchsorted(owner[first], np.arange(examples), "right")
         segment = 2 * owner[first] + batch.kind[inside][first]
         run = np.minimum(run, np.searchsorted(segment, segment, "right") - np.arange(len(first)))  # runs end with it
@@ -97,9 +95,9 @@ def see(
     ordinary: Int[np.ndarray, " token"],
 ) -> Int[np.ndarray, "row time"]:
     """x′: of the hidden tokens the share `c.mask` becomes [MASK], `c.random` an `ordinary` token, the rest stays."""
-    keys, position = position_keys(batch)[where], batch.position[where]
-    draw = chance.uniform("replace", batch.seed, batch.epoch, keys, position)
-    other = ordinary[chance.integers(len(ordinary), "random token", batch.seed, batch.epoch, keys, position)]
+    keyed = batch.keyed(where)
+    draw = chance.uniform("replace", *keyed)
+    other = ordinary[chance.integers(len(ordinary), "random token", *keyed)]
     old = batch.ids[where]
     ids = batch.ids.copy()
     ids[where] = np.where(draw < c.mask, mask, np.where(draw < c.mask + c.random, other, old))

@@ -139,9 +139,11 @@ class TaskData(Generic[E, P]):
     notes: Notes
 
     def learned_from(self, count: int) -> "TaskData[E, P]":
-        """The same with `count` of the training examples, by a keyed choice; the others are counted in the notes."""
-        if not 1 <= count <= len(self.train):
-            raise UserError(f"{self.name}: {count} training examples were asked for, of {len(self.train)}.")
+        """The same with at most `count` training examples, by a keyed choice; the others are counted in the notes."""
+        if count < 1:
+            raise UserError(f"{self.name}: {count} training examples were asked for. Give a number above 0.")
+        if count >= len(self.train):
+            return self
         self.notes.counts["training examples left unused"] = len(self.train) - count
         chosen = np.sort(keyed_order(self.train, "train on")[:count])
         return replace(self, train=[self.train[i] for i in chosen])

@@ -21,7 +21,7 @@ from sesame.data import chance, pydocs
 from sesame.data.areas import area
 from sesame.data.pydocs import Docstring, Module, Split
 from sesame.errors import UserError, nearest
-from sesame.tasks.base import E, Notes, P, Task, TaskData
+from sesame.tasks.base import E, Notes, P, Task, TaskData, keyed_order
 from sesame.tasks.classification import Choice, Classification
 from sesame.tasks.conll import Sentence
 from sesame.tasks.span_qa import Answer, SpanQA
@@ -33,6 +33,8 @@ _LONGEST = 64
 """Words that are taken of a docstring, or of a paragraph."""
 _SHORTEST = 8
 """Words that can tell an area, or a signature."""
+_MOST: dict[Split, int] = {"dev": 240, "test": 600}
+"""Examples: more would make looking at them take longer than learning from a few hundred."""
 _LONGEST_ANSWER = 24
 """Words of a parameter's description."""
 
@@ -93,6 +95,11 @@ def _task(
     notes: Notes,
 ) -> TaskData[E, P]:
     made = {split: list(examples(pieces[split])) for split in pieces}
+    for split, most in _MOST.items():
+        kept = sorted(keyed_order(made[split], f"pydocs {split}")[:most].tolist())
+        if len(kept) < len(made[split]):
+            notes.counts[f"{split} examples left unused"] = len(made[split]) - len(kept)
+        made[split] = [made[split][i] for i in kept]
     labels = kind.labels_of(settings, made["train"])
     return TaskData(name, kind(settings, labels), made["train"], made["dev"], made["test"], notes)
 
