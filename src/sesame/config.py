@@ -41,8 +41,8 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """Share of examples cut shorter at random (BERT's short_seq_prob is 0.1)."""
     tokenizer: Literal["wordpiece", "bytebpe", "chars", "bytes"] = "wordpiece"
     """Kind of tokenizer that is trained where --data gives raw text and no tokenizer."""
-    vocab: Positive = 8192
-    """Pieces of that tokenizer."""
+    vocab: Count = 0
+    """Pieces of that tokenizer; 0 for 8,192, or as many as the text fills."""
     sample_exponent: Rate = 1.0
     """Sources (languages) are drawn with probability proportional to size**exponent; multilingual BERT used 0.7."""
 

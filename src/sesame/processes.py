@@ -10,9 +10,10 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -42,18 +43,16 @@ class Pool(Generic[Argument, Result]):
         self.threads: ThreadPoolExecutor | None = None
 
     def map(self, arguments: Iterable[Argument]) -> Generator[Result]:
-        """The function of each, in order, at most a few ahead of what has been taken. Raises what a worker raises."""
+        """The function of each, in order. Raises what a worker raises.
+
+        Work on the first begins at once; on others a few ahead of what has been taken.
+        """
         if self.threads is None:
             self.threads = self.stack.enter_context(ThreadPoolExecutor(self.count))  # they only wait for their workers
             for _ in range(self.count):
                 self.free.put(self.stack.enter_context(_Worker(self.make, self.doing, self.hint)))
-        waiting: deque[Future[Result]] = deque()
-        for argument in arguments:
-            waiting.append(self.threads.submit(self._ask, argument))
-            if len(waiting) > 2 * self.count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        begun = (self.threads.submit(self._ask, argument) for argument in arguments)
+        return _in_order(deque(islice(begun, 2 * self.count)), begun)
 
     def _ask(self, argument: Argument) -> Result:
         worker = self.free.get()
@@ -70,6 +69,13 @@ class Pool(Generic[Argument, Result]):
         if self.threads is not None:
             self.threads.shutdown(wait=False, cancel_futures=True)
         self.stack.close()
+
+
+def _in_order(begun: deque[Future[Result]], others: Iterator[Future[Result]]) -> Generator[Result]:
+    """What came of those that are begun, and of the others, of which one is begun for each that is taken."""
+    while begun:
+        begun.extend(islice(others, 1))
+        yield begun.popleft().result()
 
 
 class _Worker:

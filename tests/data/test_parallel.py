@@ -117,8 +117,9 @@ def test_a_killed_worker_is_an_error_with_a_way_out(two_cores: None, vocabulary:
 def test_workers_end_with_the_program_that_started_them(how: signal.Signals, tmp_path: Path) -> None:
     """A program without a `__main__` guard, which stops in the middle of its text until it is ended."""
     (tmp_path / "program.py").write_text(
-        "import os, pathlib, time\n"
+        "import os, pathlib, signal, time\n"
         "from sesame.data import parallel, prepare, sources\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "parallel.BATCH, parallel.ALONE, parallel.cores = 100, 1, lambda: 2\n"
         "def documents(*_):\n"
         "    for i in range(10):\n"

@@ -106,6 +106,7 @@ def test_a_vocabulary_that_the_corpus_cannot_fill_is_said_with_what_it_fills() -
         train("wordpiece", lambda: ["a small corpus, a small corpus indeed"], 5000)
     size = int(str(said.value).split("vocabulary of ")[1].split()[0])
     assert train("wordpiece", lambda: ["a small corpus, a small corpus indeed"], size).size == size
+    assert train("wordpiece", lambda: ["a small corpus, a small corpus indeed"]).size == size  # none was asked for
     with pytest.raises(UserError, match="cannot hold"):
         train("wordpiece", lambda: TEXTS, 30)
 

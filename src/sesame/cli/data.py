@@ -31,8 +31,8 @@ class Prepare:
     """A tokenizer you have: tokenizer.json, vocab.txt, a folder that holds one, a model's name on the hub."""
     kind: Literal["wordpiece", "bytebpe", "chars", "bytes"] = "wordpiece"
     """Kind of tokenizer to train where none is given."""
-    vocab: int = 8192
-    """Entries of a trained vocabulary, special tokens included."""
+    vocab: int = 0
+    """Entries of a trained vocabulary, special tokens included; 0 for 8,192, or as many as the text fills."""
     no_lowercase: bool = False
     """Keep capital letters and accents (WordPiece)."""
     document: Literal["blank-line", "file"] = "blank-line"

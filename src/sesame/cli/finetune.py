@@ -125,6 +125,7 @@ def finetune_command(argv: list[str]) -> int:
         "finetune",
         {key: value for key, value in result.items() if key != "command"},
         *shown(found),
+        "\n".join(f"{name}: {_verdict(task)}." for name, task in found.items()),
         *notes,
         _next(options.out, list(found)),
         as_json=options.json,
@@ -142,6 +143,14 @@ def shown(tasks: dict[str, Any]) -> list[Any]:
             for name, task in tasks.items()
         ]
     return [_table("On test", {f"{name}, {task['metric']}": task for name, task in tasks.items()})]
+
+
+def _verdict(task: dict[str, Any]) -> str:
+    """The result in words, as the report has it: whether the gain is clear, and what is not beaten."""
+    from sesame.report.reading import TaskResult
+    from sesame.report.wording import verdict
+
+    return verdict(msgspec.convert(task, TaskResult))
 
 
 def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:

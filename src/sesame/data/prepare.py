@@ -34,7 +34,7 @@ def prepare(
     out: str | Path,
     *,
     tokenizer: str | Path = "wordpiece",
-    vocab: int = 8192,
+    vocab: int = 0,
     lowercase: bool = True,
     document: Literal["blank-line", "file"] = "blank-line",
     text_field: str = "text",
@@ -50,7 +50,7 @@ def prepare(
         sources: files, folders, globs, `hf:NAME[/CONFIG]`, `pydocs`; each is one source (a language, say).
         tokenizer: a kind to train (wordpiece, bytebpe, chars, bytes), or a tokenizer.json, a vocab.txt, a folder that
             holds one, a model's name on the hub.
-        vocab: entries of a trained vocabulary, special tokens included.
+        vocab: entries of a trained vocabulary, special tokens included; 0 for 8,192, or what the corpus fills.
         lowercase: lower case and no accents, as BERT's uncased models; for WordPiece.
         document: in plain text, a blank line starts a new document, or a file is one.
         text_field: field or column that holds the text.

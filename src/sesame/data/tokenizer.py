@@ -229,12 +229,17 @@ def _download(name: str) -> Path:
 
 
 # ------------------------------------------------------------------------------------------ training
-def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int, lowercase: bool = True) -> Vocabulary:
+USUAL = 8192
+"""Entries of a vocabulary where no number is asked for and the corpus fills as many."""
+
+
+def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int = 0, lowercase: bool = True) -> Vocabulary:
     """Train a vocabulary of `size` entries, special tokens included, on what `texts()` yields (it is read twice).
 
-    The same texts give the same vocabulary, byte for byte. A corpus that cannot fill `size` raises UserError;
-    `bytes` has a size of its own, and `chars` at most `size`.
+    The same texts give the same vocabulary, byte for byte. A corpus that cannot fill `size` raises UserError; with 0
+    there are 8,192 entries, or what the corpus fills. `bytes` has a size of its own, and `chars` at most `size`.
     """
+    asked, size = size, size or USUAL
     if kind not in get_args(Kind):
         raise UserError(f"{kind}: no such kind of tokenizer.{nearest(kind, get_args(Kind))}")
     if kind == "bytes":
@@ -242,9 +247,9 @@ def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int, lowercase: 
     if kind == "chars":
         return Vocabulary(characters(_common_characters(texts(), size)), BERT_SPECIAL)
     trained = _train_wordpiece(texts, size, lowercase) if kind == "wordpiece" else _train_bytebpe(texts, size)
-    if trained.size < size:
+    if trained.size < asked:
         raise UserError(
-            f"The corpus fills a vocabulary of {trained.size:,} pieces, {size:,} were asked for. "
+            f"The corpus fills a vocabulary of {trained.size:,} pieces, {asked:,} were asked for. "
             f"Ask for --vocab {trained.size} at most, or give more text."
         )
     return trained

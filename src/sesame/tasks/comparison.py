@@ -1,7 +1,7 @@
 """A task learned from each arm, over seeds and numbers of examples, beside what needs no network."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -211,8 +211,10 @@ class Comparison:
         scores: dict[Arm, list[float]] = {arm: [] for arm in self.arms}
         best: Tuning | None = None
         metric = self.data.task.metric
+        trials = self.trials(labels)
+        begun = self.trainings(trials)
         plain = self.baselines(labels)
-        ways, first = self.sweep(labels)
+        ways, first = self.best(labels, zip(trials, begun, strict=True))
         jobs = [Job(arm, labels, seed, ways[arm]) for arm in self.arms for seed in self.seeds]
         others = self.trainings([job for job in jobs if not (first and job.seed == self.seeds[0])])
         for job in jobs:
@@ -259,24 +261,31 @@ class Comparison:
                 self.tell({**told, "test": metrics})
         return {name: float(np.mean(found)) for name, found in scores.items()}
 
-    def sweep(self, labels: int) -> tuple[dict[Arm, Way], dict[Arm, Tuning]]:
-        """Of each arm the way that is best on dev with the first seed, and what that seed learned so.
+    def trials(self, labels: int) -> list[Job]:
+        """Every way of every arm, with the first seed; none without a sweep.
 
         Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
-        Without a sweep all have the one rate, and nothing is learned yet.
         """
-        if not self.settings.sweep:
-            return dict.fromkeys(self.arms, Way(self.settings.lr)), {}
-        metric = self.data.task.metric
-        jobs = [
+        return [
             Job(arm, labels, self.seeds[0], Way(rate, start), trial=True)
             for arm in self.arms
             for start in (STARTS if arm == "scratch" else (None,))
             for rate in self.settings.sweep
         ]
+
+    def best(
+        self, labels: int, trials: Iterable[tuple[Job, Trained | None]]
+    ) -> tuple[dict[Arm, Way], dict[Arm, Tuning]]:
+        """Of each arm the way that is best on dev, and what it learned so.
+
+        Without a sweep all have the one rate, and nothing is learned yet.
+        """
+        if not self.settings.sweep:
+            return dict.fromkeys(self.arms, Way(self.settings.lr)), {}
+        metric = self.data.task.metric
         ways: dict[Arm, Way] = {}
         best: dict[Arm, Tuning] = {}
-        for job, trained in zip(jobs, self.trainings(jobs), strict=True):
+        for job, trained in trials:
             if trained and (job.arm not in best or trained.tuning.best.dev[metric] > best[job.arm].best.dev[metric]):
                 ways[job.arm], best[job.arm] = job.way, trained.tuning
         for arm in self.arms:
@@ -290,13 +299,14 @@ class Comparison:
     def trainings(self, jobs: Sequence[Job]) -> Iterator[Trained | None]:
         """What came of each, in order; None where the loss broke."""
         if self.workers.count == 1:  # told while it happens
-            yield from map(self.train, jobs)
-            return
+            return map(self.train, jobs)
         silent = replace(self, tell=_nobody, workers=ALONE)
-        for job, trained in zip(jobs, self.workers.map(silent.train, jobs), strict=True):
-            for look in trained.tuning.evaluations if trained else ():
-                self.hear(job, look)
-            yield trained
+        return map(self.heard, jobs, self.workers.map(silent.train, jobs))
+
+    def heard(self, job: Job, trained: Trained | None) -> Trained | None:
+        for look in trained.tuning.evaluations if trained else ():
+            self.hear(job, look)
+        return trained
 
     def train(self, job: Job) -> Trained | None:
         settings = msgspec.structs.replace(self.settings, lr=job.way.lr, seed=job.seed)

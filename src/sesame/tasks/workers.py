@@ -27,7 +27,7 @@ class Workers:
         self.pool: Pool[Any, Any] | None = None
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-        """function(job) for each, in order. With several workers these, and the results, must be things that pickle."""
+        """function(job) for each, in order. Several workers begin at once; what they are told and say must pickle."""
         if self.count == 1:
             return map(function, jobs)
         if self.pool is None:
