@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sesame.models.dropout import dropout_add
+from sesame.models.dropout import dropout, dropout_add
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -55,3 +55,15 @@ def test_nothing_is_kept_for_the_way_back() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         dropout_add(h, x, 0.4, training=True)
     assert not kept
+
+
+def test_dropout_alone_is_that_which_is_added_to_nothing() -> None:
+    x = torch.randn(40, 7, requires_grad=True)
+    torch.manual_seed(3)
+    alone = dropout(x, 0.3, training=True)
+    torch.manual_seed(3)
+    added = dropout_add(torch.zeros(40, 7), x, 0.3, training=True)
+    assert torch.equal(alone, added) and (alone == 0).any()
+    (grad,) = torch.autograd.grad(alone.sum(), x)
+    torch.testing.assert_close(grad, (alone / x).detach())
+    assert dropout(x, 0.3, training=False) is x

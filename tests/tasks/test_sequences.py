@@ -55,7 +55,8 @@ def test_a_packed_batch_is_read_like_its_sequences_one_by_one(data):
     s = data.draw(sequences())
     backbone = make().objective.backbone.eval()
     chosen = np.array(data.draw(st.permutations(range(len(s)))))[: data.draw(st.integers(1, len(s)))]
-    batch = batch_of(s, chosen, PAD)
+    on_end = data.draw(st.booleans())
+    batch = batch_of(s, chosen, PAD, on_end)
     with torch.no_grad():
         packed = backbone(batch.rows, batch.at).last[batch.order]
     alone = torch.cat([states_alone(backbone, s, number) for number in chosen])
@@ -67,7 +68,8 @@ def test_a_packed_batch_is_read_like_its_sequences_one_by_one(data):
     else:
         edges = s.read_offsets
         assert batch.target.tolist() == [10 * r for number in chosen for r in range(edges[number], edges[number + 1])]
-    assert batch.rows.x.shape[1] == s.lengths[chosen].max()
+    lengths = s.lengths[chosen]
+    assert batch.rows.x.shape[1] == (lengths.sum() if on_end else lengths.max())
     assert int(batch.rows.valid.sum()) == s.lengths[chosen].sum()
 
 

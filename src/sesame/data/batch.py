@@ -82,6 +82,11 @@ class At(Movable):
         table[row, slot] = time
         return cls(torch.from_numpy(table), torch.from_numpy(row * most + slot))
 
+    def places(self, width: int) -> Int[Tensor, " read"]:
+        """The positions read, counted through rows of `width`."""
+        row = torch.arange(len(self.time), device=self.time.device)
+        return (row[:, None] * width + self.time).flatten()[self.flat]
+
 
 @dataclass(frozen=True)
 class Pixels(Movable):

@@ -1,17 +1,20 @@
 """Attention between positions of the same example, and nothing else.
 
 One function; how it is computed is chosen once from the layout of the batch: where every row is a single full
-example no mask is made, otherwise one additive mask serves all layers.
+example no mask is made; otherwise, on a CPU, examples of about one length are put side by side (models/segments.py),
+and elsewhere one additive mask serves all layers.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from sesame.data.batch import At, Rows
+from sesame.models.segments import Segments, segments
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Links:
     """Added to the scores: 0 where query and key belong together, -inf elsewhere; None when all do."""
     causal: bool = False
     """Use the kernel's own causal mask (only when `mask` is None)."""
+    segments: Segments | None = None
+    """Take the rows apart instead."""
 
 
 def links(
@@ -34,6 +39,8 @@ def links(
     keys = rows if memory is None else memory
     if rows.alone and keys.alone and not (causal and at is not None):
         return Links(None, causal)
+    if memory is None and rows.example.device.type == "cpu":
+        return Links(None, segments=_segments(rows, at, causal, dtype))
     query, position = rows.example, rows.position
     if at is not None:
         query, position = query.gather(1, at.time), position.gather(1, at.time)
@@ -47,20 +54,72 @@ def links(
     return Links(mask[:, None], False)
 
 
+def _segments(rows: Rows, at: At | None, causal: bool, dtype: torch.dtype) -> Segments:
+    read = None if at is None else at.places(rows.example.shape[1]).numpy()
+    example, row = rows.example.numpy(), np.arange(len(rows.example))[:, None]
+    apart = np.where(example < 0, -1, example + row * (example.max(initial=0) + 1))  # a row ends its examples
+    return segments(apart.ravel(), rows.position.flatten().numpy(), read, causal, dtype=dtype)
+
+
 def attend(
-    query: Float[Tensor, "row query width"],
+    query: Float[Tensor, "*query width"],
     key: Float[Tensor, "row key width"],
     value: Float[Tensor, "row key width"],
     heads: int,
     linked: Links,
     dropout: float = 0.0,
-) -> Float[Tensor, "row query width"]:
-    """Scaled dot-product attention with `heads` heads (Vaswani et al. 2017, 3.2), over the links given."""
+) -> Float[Tensor, "*query width"]:
+    """Scaled dot-product attention with `heads` heads (Vaswani et al. 2017, 3.2), over the links given.
 
+    Queries are [row query width]; where rows are taken apart and only some positions are read, those: [read width].
+    """
+
+    if linked.segments is not None:
+        return _attend_apart(query, key, value, heads, linked.segments, dropout)
+    return _attention(query, key, value, heads, linked.mask, linked.causal, dropout)
+
+
+def _attend_apart(
+    query: Float[Tensor, "*query width"],
+    key: Float[Tensor, "row key width"],
+    value: Float[Tensor, "row key width"],
+    heads: int,
+    apart: Segments,
+    dropout: float,
+) -> Float[Tensor, "*query width"]:
+    if not apart.groups:  # nobody asks
+        return 0.0 * query
+    asked = apart.queries.gather(query.flatten(0, -2)).split([g.examples * g.queries for g in apart.groups])
+    sizes = [g.examples * g.keys for g in apart.groups]
+    keys, values = (apart.keys.gather(x.flatten(0, 1)).split(sizes) for x in (key, value))
+    mixed = [
+        _attention(
+            q.view(g.examples, g.queries, -1),
+            k.view(g.examples, g.keys, -1),
+            v.view(g.examples, g.keys, -1),
+            heads,
+            g.mask,
+            apart.causal,
+            dropout,
+        ).flatten(0, 1)
+        for g, q, k, v in zip(apart.groups, asked, keys, values, strict=True)
+    ]
+    return apart.queries.scatter(torch.cat(mixed)).view_as(query)
+
+
+def _attention(
+    query: Float[Tensor, "row query width"],
+    key: Float[Tensor, "row key width"],
+    value: Float[Tensor, "row key width"],
+    heads: int,
+    mask: Float[Tensor, "row 1 some_query key"] | None,
+    causal: bool,
+    dropout: float,
+) -> Float[Tensor, "row query width"]:
     def split(x: Tensor) -> Tensor:
         return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
     mixed = F.scaled_dot_product_attention(
-        split(query), split(key), split(value), attn_mask=linked.mask, dropout_p=dropout, is_causal=linked.causal
+        split(query), split(key), split(value), attn_mask=mask, dropout_p=dropout, is_causal=causal
     )
     return mixed.transpose(1, 2).flatten(2)

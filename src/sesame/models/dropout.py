@@ -23,20 +23,30 @@ def _kept(like: Tensor, dropped: int, seed: int) -> Bool[Tensor, "*shape"]:
 
 class _DropoutAdd(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, h: Tensor, x: Tensor, dropped: int) -> Tensor:
+    def forward(ctx: Any, h: Tensor | None, x: Tensor, dropped: int) -> Tensor:
         ctx.seed = int(torch.randint(1 << 32, ()))  # from torch's generator
         ctx.dropped, ctx.scale, ctx.type = dropped, _LEVELS / (_LEVELS - dropped), x.dtype
-        return torch.add(h, x * _kept(x, dropped, ctx.seed), alpha=ctx.scale)
+        kept = x * _kept(x, dropped, ctx.seed)
+        return kept.mul_(ctx.scale) if h is None else torch.add(h, kept, alpha=ctx.scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        return grad, (grad * _kept(grad, ctx.dropped, ctx.seed)).mul_(ctx.scale).to(ctx.type), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        to_h = grad if ctx.needs_input_grad[0] else None
+        return to_h, (grad * _kept(grad, ctx.dropped, ctx.seed)).mul_(ctx.scale).to(ctx.type), None
+
+
+def dropout(x: Float[Tensor, "*shape"], rate: float, training: bool) -> Float[Tensor, "*shape"]:
+    """dropout(x). The rate is held to 16 bits: within 0.00001 of the one asked for."""
+    dropped = min(round(rate * _LEVELS), _LEVELS - 1)
+    if x.device.type != "cpu" or not training or not dropped:
+        return F.dropout(x, rate, training)
+    return _DropoutAdd.apply(None, x, dropped)
 
 
 def dropout_add(
     h: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], rate: float, training: bool
 ) -> Float[Tensor, "*shape"]:
-    """h + dropout(x). The rate is held to 16 bits: within 0.00001 of the one asked for."""
+    """h + dropout(x)."""
     if not training or not rate:
         return h + x
     dropped = min(round(rate * _LEVELS), _LEVELS - 1)

@@ -15,9 +15,10 @@ from sesame.data.batch import At, Rows
 from sesame.models import mimetic
 from sesame.models.attention import Links, attend, links
 from sesame.models.base import Backbone, States, product_dtype
-from sesame.models.dropout import dropout_add
+from sesame.models.dropout import dropout, dropout_add
 from sesame.models.feed_forward import feed_forward
 from sesame.models.lookup import lookup
+from sesame.models.segments import pick
 
 
 class Embedding(nn.Module):
@@ -46,7 +47,7 @@ class Embedding(nn.Module):
             h = h + self.kind(rows.kind)
         if self.norm is not None:
             h = self.norm(h)
-        return F.dropout(h, self.dropout, self.training), vocabulary
+        return dropout(h, self.dropout, self.training), vocabulary
 
 
 class SelfAttention(nn.Module):
@@ -65,10 +66,11 @@ class SelfAttention(nn.Module):
             query, key, value = self.qkv(h).chunk(3, -1)
         else:
             width = h.shape[-1]
-            query = F.linear(gather(h, at), self.qkv.weight[:width], self.qkv.bias[:width])
+            asked = gather(h, at) if linked.segments is None else read(h, at)
+            query = F.linear(asked, self.qkv.weight[:width], self.qkv.bias[:width])
             key, value = F.linear(h, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, -1)
         mixed = attend(query, key, value, self.heads, linked, self.dropout if self.training else 0.0)
-        return self.out(mixed if at is None else mixed.flatten(0, 1)[at.flat])
+        return self.out(mixed if at is None or linked.segments is not None else mixed.flatten(0, 1)[at.flat])
 
 
 class CrossAttention(nn.Module):
@@ -122,7 +124,7 @@ class Block(nn.Module):
     ) -> Float[Tensor, "*where width"]:
         added = self.attention(self.attention.norm(h) if self.pre else h, linked, at)
         if at is not None:
-            h = gather(h, at).flatten(0, 1)[at.flat]
+            h = read(h, at)
         h, norm = self._add(h, added), self.attention.norm
         if self.cross is not None:
             assert memory is not None and linked_memory is not None
@@ -194,3 +196,8 @@ class Transformer(Backbone):
 def gather(h: Float[Tensor, "row time width"], at: At) -> Float[Tensor, "row most width"]:
     """The states at `at`, row by row."""
     return h.gather(1, at.time[:, :, None].expand(-1, -1, h.shape[-1]))
+
+
+def read(h: Float[Tensor, "row time width"], at: At) -> Float[Tensor, "read width"]:
+    """The states at `at`."""
+    return pick(h.flatten(0, 1), at.places(h.shape[1]))

@@ -21,7 +21,7 @@ from sesame.errors import UserError
 from sesame.tasks.base import Task, TaskData
 from sesame.tasks.network import Network, predict
 from sesame.tasks.reading import name, reach, text_model
-from sesame.tasks.sequences import Sequences, batch_of
+from sesame.tasks.sequences import Sequences
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def fine_tune(
         network.train()
         network.backbone.train(not settings.freeze)  # states of frozen weights are the same at every step
         torch.manual_seed(seed_for("fine-tuning dropout", seed, step))
-        batch = batch_of(encoded.train, some, encoded.pad).to(network.device)
+        batch = network.batch(encoded.train, some, encoded.pad)
         loss = task.loss(network(batch), batch)
         (loss.weight / max(loss.count, 1) * loss.sum).backward()
         optimizer.clip()

@@ -6,7 +6,6 @@ from jaxtyping import Float, Int
 
 from sesame.tasks.finetune import Encoded
 from sesame.tasks.network import Network, groups_of
-from sesame.tasks.sequences import batch_of
 
 ALPHAS = tuple(round(float(a), 2) for a in np.linspace(-0.5, 1.5, 21))
 SAMPLE = 256
@@ -39,7 +38,7 @@ def _mean_loss(network: Network, encoded: Encoded, chosen: Int[np.ndarray, " cho
     total, things = 0.0, 0
     with torch.inference_mode():
         for some in groups_of(encoded.train.lengths[chosen]):
-            batch = batch_of(encoded.train, chosen[some], encoded.pad).to(network.device)
+            batch = network.batch(encoded.train, chosen[some], encoded.pad)
             term = encoded.data.task.loss(network(batch), batch)
             total, things = total + float(term.sum), things + term.count
     return total / max(things, 1)

@@ -29,6 +29,10 @@ class Network(nn.Module):
         states = self.backbone(batch.rows, batch.at).last
         return self.head(states[batch.order], batch)
 
+    def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:
+        """The `chosen` sequences where and as the backbone reads them best."""
+        return batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu").to(self.device)
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
@@ -43,7 +47,7 @@ def scores_of(network: Network, sequences: Sequences, pad: int) -> Float[np.ndar
     groups, scores = groups_of(sequences.lengths), []
     with torch.inference_mode():
         for chosen in groups:
-            batch = batch_of(sequences, chosen, pad).to(network.device)
+            batch = network.batch(sequences, chosen, pad)
             scores.append(network(batch).float().cpu().numpy())
     together = np.concatenate(scores)
     if len(together) == len(sequences):  # a row a sequence; also right where each reads one position

@@ -1,0 +1,180 @@
+"""Packed rows taken apart for attention: examples of about one length side by side, so that little is masked.
+
+A dense mask over a row of several examples computes every pair of positions and throws most away. Here the positions
+of each example are gathered next to those of others of about its length, and given back to their rows afterwards.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_SHORTEST = 0.7
+"""Of the longest of its group: an example that is shorter begins a group of its own."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Positions of a batch, gathered into slots: group after group, example after example, each filled up to the
+    longest of its group."""
+
+    slots: Int[Tensor, " slot"]
+    """The position in each slot, counted through the rows; empty slots repeat some position of their example."""
+    at: Int[Tensor, " position"]
+    """The positions that are part of an example, …"""
+    back: Int[Tensor, " position"]
+    """… and the slot of each."""
+    total: int
+    """Positions there are, empty ones included."""
+
+    def gather(self, x: Float[Tensor, "total width"]) -> Float[Tensor, "slot width"]:
+        return _Gather.apply(x, self)
+
+    def scatter(self, x: Float[Tensor, "slot width"]) -> Float[Tensor, "total width"]:
+        """Back in their rows; zeros where there is no example."""
+        return _Scatter.apply(x, self)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Examples of about one length: how many, and how many query and key slots each has."""
+
+    examples: int
+    queries: int
+    keys: int
+    mask: Float[Tensor, "example 1 some_query key"] | None
+    """Added to the scores: -inf for empty key slots, and for later keys; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Who may attend to whom: the positions of an example to each other."""
+
+    queries: Places
+    keys: Places
+    groups: tuple[Group, ...]
+    causal: bool
+    """Use the kernel's own causal mask."""
+
+
+def segments(
+    example: Int[np.ndarray, " total"],
+    position: Int[np.ndarray, " total"],
+    read: Int[np.ndarray, " read"] | None = None,
+    causal: bool = False,
+    *,
+    dtype: torch.dtype,
+) -> Segments:
+    """The segments of flattened rows. `read` lists the positions that are queries, rising; None for all of them.
+
+    The positions of an example must stand next to each other, in order.
+    """
+    keys = _Side(example)
+    queries = keys if read is None else _Side(example[read])
+    asking = np.full(int(example.max(initial=-1)) + 1, -1)  # the number among the queries of each example; -1 for none
+    asking[queries.name] = np.arange(len(queries.name))
+    number = asking[keys.name]
+    order = np.argsort(-keys.size, kind="stable")
+    order = order[number[order] >= 0]
+    groups, chosen, start = [], [], 0
+    while start < len(order):
+        longest = keys.size[order[start]]
+        stop = start + int((keys.size[order[start:]] >= _SHORTEST * longest).sum())
+        chosen.append((order[start:stop], number[order[start:stop]]))
+        start = stop
+    key_slots, query_slots = [], []
+    for members, their in chosen:
+        key_slots.append(keys.slots(members))
+        query_slots.append(key_slots[-1] if read is None else queries.slots(their))
+        here = np.arange(key_slots[-1].shape[1]) < keys.size[members][:, None]
+        allowed = None if here.all() else here[:, None, None]
+        if causal and read is not None:
+            at = position[read[query_slots[-1]]][:, :, None] >= position[key_slots[-1]][:, None, :]
+            allowed = at[:, None] if allowed is None else allowed & at[:, None]
+        mask = None
+        if allowed is not None and not (causal and read is None):  # the kernel's mask hides the empty slots at the end
+            mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(torch.from_numpy(~allowed), float("-inf"))
+        groups.append(Group(len(members), query_slots[-1].shape[1], key_slots[-1].shape[1], mask))
+    of_keys = keys.places([members for members, _ in chosen], key_slots)
+    of_queries = of_keys if read is None else queries.places([their for _, their in chosen], query_slots)
+    return Segments(of_queries, of_keys, tuple(groups), causal and read is None)
+
+
+class _Side:
+    """Queries, or keys: where each example begins among them, and how many it has."""
+
+    def __init__(self, example: Int[np.ndarray, " total"]):
+        self.total, there = len(example), np.flatnonzero(example >= 0)
+        begins = np.flatnonzero(np.diff(example[there], prepend=-1))
+        self.name = example[there][begins]
+        self.size = np.diff(np.append(begins, len(there)))
+        self.begin = there[begins]
+
+    def slots(self, members: Int[np.ndarray, " member"]) -> Int[np.ndarray, "member slot"]:
+        """Where the positions of `members` stand, filled up with the last one of each."""
+        size = self.size[members]
+        return self.begin[members][:, None] + np.minimum(np.arange(size.max()), size[:, None] - 1)
+
+    def places(self, members: list[np.ndarray], slots: list[np.ndarray]) -> Places:
+        real = [
+            np.arange(table.shape[1]) < self.size[some][:, None] for some, table in zip(members, slots, strict=True)
+        ]
+        flat = np.concatenate([table.ravel() for table in slots]) if slots else np.zeros(0, np.int64)
+        back = np.flatnonzero(np.concatenate([part.ravel() for part in real])) if real else flat
+        order = np.argsort(flat[back])
+        back = back[order]
+        return Places(torch.from_numpy(flat), torch.from_numpy(flat[back]), torch.from_numpy(back), self.total)
+
+
+class _Gather(torch.autograd.Function):
+    """What reaches the empty slots is exactly nothing: nobody attends to them, and nobody reads what they gather."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
+        ctx.places = places
+        return x.index_select(0, places.slots)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _back(grad, ctx.places), None
+
+
+class _Scatter(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Places) -> Tensor:
+        ctx.places = places
+        return _back(x, places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        places = ctx.places
+        if len(places.back) == len(places.slots):
+            return grad.index_select(0, places.slots), None
+        there = grad if len(places.at) == places.total else grad.index_select(0, places.at)
+        return grad.new_zeros((len(places.slots), *grad.shape[1:])).index_copy_(0, places.back, there), None
+
+
+def _back(x: Float[Tensor, "slot width"], places: Places) -> Float[Tensor, "total width"]:
+    there = x.index_select(0, places.back)
+    if len(places.at) == places.total:
+        return there
+    return x.new_zeros((places.total, *x.shape[1:])).index_copy_(0, places.at, there)
+
+
+class _Pick(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, at: Tensor) -> Tensor:
+        ctx.at, ctx.total = at, len(x)
+        return x.index_select(0, at)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.new_zeros((ctx.total, *grad.shape[1:])).index_copy_(0, ctx.at, grad), None
+
+
+def pick(x: Float[Tensor, "total width"], at: Int[Tensor, " read"]) -> Float[Tensor, "read width"]:
+    """x[at], where no place is named twice."""
+    return _Pick.apply(x, at)
