@@ -1,7 +1,7 @@
 """Fine-tuning on this machine: useful examples per second, memory and scores against `transformers.Trainer`.
 
     python bench/finetune.py                               an epoch of classification and one of questions, three rounds
-    python bench/finetune.py --cases classification --json
+    python bench/finetune.py --recipe bert-mini --cases classification --json
     python bench/finetune.py --scores 5                    also the test scores of both after --epochs, over five seeds
     python bench/finetune.py --classification DIR --qa DIR --model MODEL     your own tasks, and a model of yours
 
@@ -9,7 +9,7 @@ The peer is `BertForSequenceClassification`, or `BertForQuestionAnswering`, in `
 length (its length grouping) and fused AdamW. Both sides read the same token sequences, cut at the same length, start
 from the same backbone with a head of the same shape, and have the same batch, rate, schedule, decay, clipping, dropout
 and threads; one decoder and one metric score both. An example is a sequence: of a long text for a question, a window.
-Both clocks start after two warm-up steps. Without --model the backbone is a fresh one of bert-mini's shape, which
+Both clocks start after two warm-up steps. Without --model the backbone is a fresh one of the shape of --recipe, which
 makes speeds that mean something and scores that do not. Every measurement is a process of its own.
 """
 
@@ -204,20 +204,19 @@ def scores_of(trainer: Any, sequences: Any, kind: str) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------------- the model
-def fresh_model(folder: Path) -> None:
-    """A BERT of bert-mini's shape over a vocabulary of Python's documentation, with fresh weights."""
+def fresh_model(folder: Path, recipe: str) -> None:
+    """A BERT of the recipe's shape over a vocabulary of Python's documentation, with fresh weights."""
     import torch
 
-    from sesame import interop, models, pretext
-    from sesame.config import Bert, Transformer
+    from sesame import interop, models, pretext, recipes
+    from sesame.config import Bert
     from sesame.data import pydocs
     from sesame.data.tokenizer import train
     from sesame.pretext.base import Objective
 
     vocabulary = train("wordpiece", lambda: (text for _, text in pydocs.documents()), 8192)
     torch.manual_seed(0)
-    shape = Transformer(layers=4, width=256, heads=4, ffn=1024, vocab=vocabulary.size)
-    backbone = models.build(shape)
+    backbone = models.build(msgspec.structs.replace(recipes.find(recipe).backbone, vocab=vocabulary.size))
     interop.save_model(Objective(backbone, pretext.build(Bert(), backbone, vocabulary)), vocabulary, folder)
 
 
@@ -244,6 +243,7 @@ def main() -> None:
     parser.add_argument("--classification", default=CASES["classification"], help="a task of that kind")
     parser.add_argument("--qa", default=CASES["qa"], help="a task of that kind")
     parser.add_argument("--model", default="", help="a model folder (sesame export); else a fresh one")
+    parser.add_argument("--recipe", default="bert-tiny", help="the shape of the fresh one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=128)
@@ -267,7 +267,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not a.model:
             a.model = str(Path(folder) / "model")
-            fresh_model(Path(a.model))
+            fresh_model(Path(a.model), a.recipe)
         names = ("classification", "qa", "model", "rows", "length", "lr", "epochs", "threads")
         same = [word for name in names for word in (f"--{name}", str(getattr(a, name)))]
         commands = {case: [str(Path(__file__)), "--cases", case, *same] for case in a.cases}
