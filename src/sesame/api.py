@@ -1,5 +1,6 @@
 """Pretraining from Python, in one call."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,39 @@ from sesame import recipes
 from sesame.config import Recipe, TextData
 from sesame.engine import start
 from sesame.engine.build import Model, load
+from sesame.engine.run import Run
 from sesame.errors import UserError, nearest
+from sesame.probes import bus, named
 
 
-def pretrain(recipe: str | Recipe, data: str | Path, out: str | Path, origin: str = "", **fields: Any) -> Model:
+def pretrain(
+    recipe: str | Recipe,
+    data: str | Path,
+    out: str | Path,
+    origin: str = "",
+    probes: Sequence[str] = (),
+    **fields: Any,
+) -> Model:
     """Train `recipe` (or the recipe of that name) on `data` into the new run folder `out`, and return the model.
 
     `data` is a folder made by `sesame.prepare`; for images and speech, their source. `origin` is a run, a model folder
-    or a hub name whose weights to start from. `fields` replace fields of the recipe: `steps=1000`, `seed=1`. Ctrl-C
-    saves and returns the model as it is then; `sesame.resume` goes on.
+    or a hub name whose weights to start from. `probes` (NAME, NAME=FILE, my_probe.py) are measured while it trains,
+    into RUN/probes.parquet. `fields` replace fields of the recipe: `steps=1000`, `seed=1`. Ctrl-C saves and returns the
+    model as it is then; `sesame.resume` goes on.
     """
     recipe = with_fields(recipes.find(recipe) if isinstance(recipe, str) else recipe, **fields)
     place = {"store": str(Path(data).resolve())} if isinstance(recipe.data, TextData) else {"source": str(data)}
     recipe = msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, **place))
-    start.start(recipe, out, origin)
+    if probes:
+        watch = msgspec.structs.replace(recipe.watch, probes=tuple(named(text) for text in probes))
+        recipe = msgspec.structs.replace(recipe, watch=watch)
+    start.start(recipe, out, origin, extra=bus.hooks(recipe))
     return load(out)
 
 
 def resume(run: str | Path, inexact: bool = False) -> Model:
     """Go on with a run exactly where it stopped, and return the model. See `engine.start.resume`."""
-    start.resume(run, inexact)
+    start.resume(run, inexact, extra=bus.hooks(Run.open(run).recipe))
     return load(run)
 
 

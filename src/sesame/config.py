@@ -26,6 +26,23 @@ class Phase(Struct, frozen=True, kw_only=True):
     """Rows in one optimiser step, over all processes and micro-batches."""
 
 
+class Twin(Struct, frozen=True, kw_only=True):
+    """What a run reads otherwise than the one that it was forked from (`sesame fork`)."""
+
+    of: str
+    """The run folder that it was forked from."""
+    at: Count
+    """The step from which on it reads otherwise."""
+    folder: str
+    """Where `without.npy` and `added` are: its own run folder."""
+    without: tuple[str, ...] = ()
+    """Sources whose documents are left out; without.npy has their content keys."""
+    added: tuple[str, ...] = ()
+    """Sources whose documents are read in addition, …"""
+    times: Positive = 1
+    """… so often each, evenly over the steps that are left; `added` is their token store."""
+
+
 class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """A prepared token store, cut into examples and packed into rows."""
 
@@ -45,6 +62,8 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """Pieces of that tokenizer; 0 for 8,192, or as many as the text fills."""
     sample_exponent: Rate = 1.0
     """Sources (languages) are drawn with probability proportional to size**exponent; multilingual BERT used 0.7."""
+    twin: Twin | None = None
+    """Set by `sesame fork`."""
 
 
 class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
@@ -198,6 +217,32 @@ class Optimizer(Struct, frozen=True, kw_only=True):
     """Gradient norm above which gradients are scaled down; 0 for never."""
 
 
+class Probe(Struct, frozen=True, kw_only=True):
+    """A measurement of what the model has learned, which does not change it."""
+
+    name: str
+    """One of `sesame watch --help`, or a file of your own: my_probe.py."""
+    source: str = ""
+    """What it is measured on (--probe NAME=FILE); empty for what the probe brings itself, or the held-out data."""
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """What is measured while a run trains, and when. Measuring changes no weight."""
+
+    probes: tuple[Probe, ...] = ()
+    """Given with --probe NAME or --probe NAME=FILE."""
+    every: Count = 0
+    """Measured at 0, 1, 2, 4, 8 … until these lie so far apart, then every so many; 0: as the budget allows."""
+    at: tuple[Count, ...] = ()
+    """Measured here and nowhere else, whatever it takes."""
+    unit: Literal["steps", "tokens"] = "steps"
+    """What `every` and `at` count."""
+    budget: Rate = 0.05
+    """Share of the planned training time that may be spent on measuring."""
+    seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """That share in seconds; 0: worked out at the start from the measured speed, and frozen."""
+
+
 class Recipe(Struct, frozen=True, kw_only=True):
     """Everything that fixes a run. What is measured (threads, steps from minutes) is frozen here at the start."""
 
@@ -236,6 +281,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     keep: Positive = 2
     """Newest checkpoints kept whole; the others keep their weights only."""
     log_every: Positive = 10
+    watch: Watch = Watch()
 
 
 # --------------------------------------------------------------------------------------------- tasks

@@ -1,12 +1,14 @@
 """How many steps: by tokens, by minutes, and how often something is saved."""
 
 import msgspec
+import pytest
 import torch
 from tiny import TinyData
 
-from sesame.config import ImageData, Phase, TextData
+from sesame.config import ImageData, Phase, Probe, TextData, Watch
 from sesame.engine import build
-from sesame.engine.plan import _fit, plan
+from sesame.engine import plan as planning
+from sesame.engine.plan import Speed, _fit, plan
 
 
 def test_tokens_become_steps(tiny, tmp_path):
@@ -57,3 +59,51 @@ def test_measuring_changes_nothing_that_is_trained(tiny, tmp_path):
 
 def test_less_time_than_the_measurement_takes_is_one_step(tiny, tmp_path):
     assert plan(tiny(max_minutes=0.0001), TinyData(), tmp_path / "run").steps == 1
+
+
+# --------------------------------------------------------------------------------------------------- probes
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A tenth of a second a step, a second an evaluation, two a checkpoint, four to measure that; and how often."""
+    asked: list[float] = []
+
+    def speed(recipe, data, out, least):
+        asked.append(least)
+        return Speed(0.1, 1.0, 2.0, 4.0)
+
+    monkeypatch.setattr(planning, "_speed", speed)
+    return asked
+
+
+WATCHED = Watch(probes=(Probe(name="rank"),))
+
+
+def test_probes_get_their_share_of_the_steps_that_are_asked_for(tiny, tmp_path, speeds):
+    assert plan(tiny(steps=600, watch=WATCHED), None, tmp_path).watch.seconds == pytest.approx(0.05 * 600 * 0.1)
+    tokens = tiny(data=ImageData(rows=10), max_tokens=6000, watch=WATCHED)
+    assert plan(tokens, None, tmp_path).watch.seconds == pytest.approx(0.05 * 600 * 0.1)
+    assert len(speeds) == 2
+
+
+def test_the_speed_is_measured_only_where_a_share_is_to_be_worked_out(tiny, tmp_path, speeds):
+    for watch in (
+        Watch(),
+        msgspec.structs.replace(WATCHED, every=5),
+        msgspec.structs.replace(WATCHED, at=(5,)),
+        msgspec.structs.replace(WATCHED, seconds=7.0),
+        msgspec.structs.replace(WATCHED, budget=0.0),
+    ):
+        assert plan(tiny(watch=watch), None, tmp_path).watch == watch
+    assert speeds == []
+
+
+def test_in_given_minutes_the_share_comes_out_of_them(tiny, tmp_path, speeds):
+    recipe = tiny(max_minutes=10.0, eval_every=10, save_every=20, save_minutes=0)
+    without, found = (plan(msgspec.structs.replace(recipe, watch=w), None, tmp_path) for w in (Watch(), WATCHED))
+    left = 600 - 4.0
+    assert found.watch.seconds == pytest.approx(0.05 * left)
+    # A step costs 0.1 s + 1 s / 10 + 2 s / 20, and 3 s go before step 0.
+    assert (without.steps, found.steps) == (int((left - 3) / 0.3), int((0.95 * left - 3) / 0.3))
+    assert len(speeds) == 2
+    fixed = msgspec.structs.replace(WATCHED, seconds=60.0)
+    assert plan(msgspec.structs.replace(recipe, watch=fixed), None, tmp_path).steps == int((left - 60 - 3) / 0.3)

@@ -9,7 +9,7 @@ import pytest
 from tiny import TinyData
 
 from sesame.config import Optimizer
-from sesame.engine import build
+from sesame.engine import build, checkpoint
 from sesame.engine.run import Config, Run, found_in
 from sesame.errors import UserError
 
@@ -26,6 +26,17 @@ def test_what_is_opened_is_what_was_made(made):
     assert again.config == made.config
     assert again.state().state == "running"
     assert not again.is_live()
+
+
+def test_a_version_with_more_settings_knows_the_checkpoints_of_one_with_fewer(made):
+    before = made.config_hash
+    assert Run.open(made.path).config_hash == before
+    told = json.loads((made.path / "config.json").read_bytes())
+    del told["recipe"]["watch"]  # as an earlier version wrote it, whose checkpoints have its hash
+    (made.path / "config.json").write_text(json.dumps(told))
+    older = Run.open(made.path)
+    assert older.recipe == made.recipe
+    assert older.config_hash == checkpoint.config_hash(told["recipe"]) != before
 
 
 def test_a_run_that_exists_is_left_alone_and_the_way_on_is_told(made, tiny):

@@ -30,6 +30,9 @@ TUNING = ("--epochs", "8", "--min-steps", "0", "--rows", "16", "--evaluations", 
 """Few examples, small steps, few looks at dev: some ten seconds a training on one core. Every arm has the better of
 two rates, and scratch the better of two starts."""
 
+PROBES = ("word-classes", "rank")
+"""What is measured while it trains, within a twentieth of the time; the report shows when it learned which words."""
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -106,7 +109,10 @@ def _pretrain(options: Demo, data: Path, run: Path) -> None:
         _run(pretrain_command, "pretrain", "--resume", run)
     else:
         minutes = f"{options.seconds / 60:.4g}"
-        _run(pretrain_command, "pretrain", "bert-tiny", "--data", data, "--out", run, "--max-minutes", minutes)
+        _run(
+            pretrain_command, "pretrain", "bert-tiny", "--data", data, "--out", run, "--max-minutes", minutes,
+            *(word for probe in PROBES for word in ("--probe", probe)),
+        )  # fmt: skip
 
 
 def _tune(options: Demo, run: Path, tuned: Path) -> None:

@@ -31,6 +31,9 @@ VERBS = (
     Verb(
         ("pretrain",), "train a recipe on text, or go on with a run (--resume, --from)", "pretrain", "pretrain_command"
     ),
+    Verb(("fork",), "train a twin of a run without some documents, or with some more", "fork", "fork_command"),
+    Verb(("acquisition",), "when a run learned what, and in which order", "acquisition", "acquisition_command"),
+    Verb(("effect",), "what a twin run does differently, item by item", "effect", "effect_command"),
     Verb(("fill",), "fill the [MASK]s of a text, with probabilities", "fill", "fill_command"),
     Verb(("embed",), "turn each line of a file into a vector", "embed", "embed_command"),
     Verb(("finetune",), "train on labelled data, beside scratch, TF-IDF and more", "finetune", "finetune_command"),
@@ -39,6 +42,7 @@ VERBS = (
     Verb(("import",), "open a published checkpoint as a run", "import_", "import_command"),
     Verb(("export",), "write a run as a folder that transformers opens", "export", "export_command"),
     Verb(("runs",), "list the runs of a folder: state, steps, loss, speed, disk", "runs", "runs_command"),
+    Verb(("watch",), "measure what saved checkpoints know: word classes, probes, geometry", "watch", "watch_command"),
     Verb(("report",), "what runs did, on one HTML page: curves, fill examples, results", "report", "report_command"),
 )
 

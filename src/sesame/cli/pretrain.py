@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import tyro
-from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, arg
+from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, UseAppendAction, arg
 
 from sesame import recipes
 from sesame.cli.output import emit, table
@@ -19,6 +19,7 @@ from sesame.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from sesame.engine.hooks import Show
+    from sesame.engine.loop import Hook
     from sesame.engine.start import Ended
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -34,6 +35,8 @@ class Where:
     """The run folder to make."""
     from_: Annotated[str, arg(name="from")] = ""
     """A run, a model folder or a hub name to start from, instead of fresh weights; brings its shape and tokenizer."""
+    probe: UseAppendAction[tuple[str, ...]] = ()
+    """Measure this while training: a probe of `sesame watch --help`, or PROBE=FILE; may be given several times."""
     tokenizer: str = ""
     """For raw text: tokenizer.json, vocab.txt, a folder or a hub name; otherwise one is trained (--data.tokenizer)."""
     tensorboard: bool = False
@@ -80,9 +83,10 @@ def pretrain_command(argv: list[str]) -> int:
         raise UserError("where to? Name the run folder to make with --out RUN.")
     from sesame.engine import start
 
+    extra = probe_hooks(recipe)  # a probe that is not there is said before anything is prepared
     recipe = _with_data(where, recipe)
-    ended = start.start(recipe, where.out, where.from_, _shows(where.out, where.tensorboard))
-    return _report(ended, where.json)
+    ended = start.start(recipe, where.out, where.from_, shows(where.out, where.tensorboard), extra)
+    return report(ended, where.json)
 
 
 def _resume(argv: list[str]) -> int:
@@ -94,7 +98,8 @@ def _resume(argv: list[str]) -> int:
     state = run.state()
     if state and state.state == "finished" and not run.is_live():
         raise UserError(f"{run.path} is finished ({state.step} steps): there is nothing to go on with.")
-    return _report(start.resume(options.resume, options.inexact, _shows(run.path, options.tensorboard)), options.json)
+    ended = start.resume(options.resume, options.inexact, shows(run.path, options.tensorboard), probe_hooks(run.recipe))
+    return report(ended, options.json)
 
 
 # ---------------------------------------------------------------------------------------------- options
@@ -115,6 +120,11 @@ def read_options(name: str, words: Sequence[str]) -> tuple[Where, Recipe]:
     recipe = start.recipe
     if given & {"--steps", "--max-tokens"} and "--max-minutes" not in given:  # what is said outweighs the recipe's
         recipe = msgspec.structs.replace(recipe, max_minutes=0.0)
+    if start.where.probe:
+        from sesame.probes import named
+
+        watch = msgspec.structs.replace(recipe.watch, probes=tuple(named(text) for text in start.where.probe))
+        recipe = msgspec.structs.replace(recipe, watch=watch)
     return start.where, checked(recipe)
 
 
@@ -134,12 +144,12 @@ def checked(settings: S) -> S:
 def option_names(value: msgspec.Struct, prefix: str = "--") -> Iterator[str]:
     """The options of a recipe, and those of the command."""
     if prefix == "--":
-        yield from ("--data", "--out", "--from", "--tokenizer", "--tensorboard", "--json")
+        yield from ("--data", "--out", "--from", "--probe", "--tokenizer", "--tensorboard", "--json")
     for name in value.__struct_fields__:
         inner, option = getattr(value, name), prefix + name.replace("_", "-")
         if isinstance(inner, msgspec.Struct):
             yield from option_names(inner, option + ".")
-        else:
+        elif inner is not None:  # what only a command of its own sets: `sesame fork`
             yield option
 
 
@@ -190,16 +200,26 @@ def _with_data(where: Where, recipe: Recipe) -> Recipe:
 
 
 # ----------------------------------------------------------------------------------------------- report
-def _shows(out: Path, tensorboard: bool) -> "list[Show]":
+def probe_hooks(recipe: Recipe) -> "list[Hook]":
+    """What the engine calls beside its own hooks: the probes."""
+    if not recipe.watch.probes:
+        return []
+    from sesame.probes import bus
+
+    return bus.hooks(recipe)
+
+
+def shows(out: Path, tensorboard: bool) -> "list[Show]":
+    """What says how training goes."""
     from sesame.cli.progress import Bar, Lines, TensorBoard
 
-    shows: list[Show] = [Bar() if sys.stderr.isatty() else Lines()]
+    found: list[Show] = [Bar() if sys.stderr.isatty() else Lines()]
     if tensorboard:
-        shows.append(TensorBoard(out / "tensorboard"))
-    return shows
+        found.append(TensorBoard(out / "tensorboard"))
+    return found
 
 
-def _report(ended: "Ended", as_json: bool) -> int:
+def report(ended: "Ended", as_json: bool) -> int:
     """Say what came out and what to do next; the exit status is that of the signal, if one stopped training."""
     run, stop = ended.run, ended.stop
     if not ended.first:
@@ -214,6 +234,8 @@ def _report(ended: "Ended", as_json: bool) -> int:
         says = [f"Stopped at step {state.step} and saved. Go on with:", f"  sesame pretrain --resume {where}"]
     else:
         says = [f"The model is in {run.path}. Next:"]
+        if run.recipe.watch.probes:
+            says += [f"  sesame report {where}"]
         if isinstance(run.recipe.data, TextData):
             says += [
                 f'  sesame fill {where} "Return the [MASK] of the list."',

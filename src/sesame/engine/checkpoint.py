@@ -43,6 +43,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Processes that wrote it together."""
     size: int = 0
     """Useful positions (images) seen."""
+    seconds: float | None = None
+    """Of training until then, over all sittings; None in checkpoints of before it was counted."""
     window: dict[str, list[float]] = {}
     """Sums since the last line of the log, so that a resumed run logs the same lines, …"""
     window_size: int = 0

@@ -1,6 +1,7 @@
 """The training loop: the whole life of a run, from top to bottom."""
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -52,15 +53,24 @@ class Training:
     cursor: Cursor = field(default_factory=Cursor)
     size: int = 0
     """Useful positions (images) seen."""
+    gained: int = 0
+    """Those of the last step."""
     window: Window = field(default_factory=Window)
     clock: float = 0.0
-    """Seconds since training began, the same on all processes, so that hooks agree on what is due."""
+    """Seconds since this sitting began, the same on all processes, so that hooks agree on what is due."""
+    earlier: float = 0.0
+    """Seconds of the sittings before, up to the checkpoint that this one goes on from; NaN where it does not say."""
     ending: bool = False
     """This is the last step of this sitting: the run is finished, or was asked to stop."""
     flops: float = 0.0
     """Floating-point operations of one useful position, forward and backward; 0 until counted."""
     recent: deque[tuple[int, tuple[int, ...]]] = field(default_factory=deque)
     """(step, example keys) since the numbers were last known to be finite."""
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all sittings."""
+        return self.earlier + self.clock
 
     @contextmanager
     def as_model(self) -> Iterator[Objective]:
@@ -119,6 +129,7 @@ class Training:
             config=self.run.config_hash,
             world=self.team.world,
             size=self.size,
+            seconds=self.seconds,  # NaN is written as null
             window=self.window.read(self.team),
             window_size=self.window.size,
             window_steps=self.window.steps,
@@ -135,6 +146,7 @@ class Training:
         self.optimizer.load({k: v for k, v in found.optimizer.items() if not k.startswith("live.")})
         saved = found.manifest
         self.step, self.cursor, self.size = saved.step, saved.cursor, saved.size
+        self.earlier = math.nan if saved.seconds is None else saved.seconds
         self.window = Window.of(saved.window, saved.window_size, saved.window_steps, self.device, self.team)
 
 
@@ -264,7 +276,8 @@ def take_step(training: Training, batch: Ready, counts: dict[str, float]) -> Non
         training.average.update()
     training.recent.append((step, batch.keys))
     training.window.close_step(step, batch.size, norm)
-    training.step, training.cursor, training.size = step + 1, batch.cursor, training.size + batch.size
+    training.step, training.cursor = step + 1, batch.cursor
+    training.gained, training.size = batch.size, training.size + batch.size
 
 
 def _call(hooks: Sequence[Hook], training: Training) -> None:

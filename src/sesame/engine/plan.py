@@ -1,15 +1,18 @@
-"""How many steps: from the recipe, from a number of tokens, or from minutes and the speed that is measured."""
+"""How many steps: from the recipe, from a number of tokens, or from minutes and the speed that is measured.
+
+Also how many seconds of the run may be spent on probes, where it has some.
+"""
 
 import logging
 import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from sesame.config import Recipe, TextData
+from sesame.config import Recipe, TextData, Watch
 from sesame.engine import machine
 from sesame.engine.hooks import evaluate, save
 from sesame.engine.loop import Training, batches, set_up, take_step
@@ -25,17 +28,31 @@ _NOMINAL = 1_000_000
 """Steps that a measured run pretends to have, so that every phase of its schedule can be visited."""
 
 
+class Speed(NamedTuple):
+    """What was measured on the real thing, in seconds."""
+
+    a_step: float
+    an_evaluation: float
+    a_save: float
+    measuring: float
+    """What measuring it took."""
+
+
 def plan(recipe: Recipe, data: Any, out: Path) -> Recipe:
-    """The recipe with `steps`, `eval_every` and `save_every` decided for good.
+    """The recipe with `steps`, `eval_every`, `save_every` and `watch.seconds` decided for good.
 
     `max_minutes` comes before `max_tokens`, and that before `steps`.
     """
     evaluations = _EVALUATIONS
     if recipe.max_minutes:
-        steps, evaluations = _steps_in(recipe, data, out)
-        recipe = msgspec.structs.replace(recipe, steps=steps)
+        steps, evaluations, watched = _steps_in(recipe, data, out)
+        recipe = msgspec.structs.replace(recipe, steps=steps, watch=watched)
     elif recipe.max_tokens:
-        recipe = msgspec.structs.replace(recipe, steps=math.ceil(recipe.max_tokens / _positions(recipe)))
+        recipe = msgspec.structs.replace(recipe, steps=math.ceil(recipe.max_tokens / positions(recipe)))
+    watch = recipe.watch
+    if not recipe.max_minutes and watch.probes and watch.budget and not (watch.seconds or watch.every or watch.at):
+        seconds = recipe.steps * _speed(recipe, data, out, least=1.0).a_step
+        recipe = msgspec.structs.replace(recipe, watch=_within(watch, seconds))
     return msgspec.structs.replace(
         recipe,
         eval_every=recipe.eval_every or max(1, math.ceil(recipe.steps / evaluations)),
@@ -43,7 +60,12 @@ def plan(recipe: Recipe, data: Any, out: Path) -> Recipe:
     )
 
 
-def _positions(recipe: Recipe) -> float:
+def _within(watch: Watch, seconds: float) -> Watch:
+    """With the seconds that probes may take of so many; what is set stays."""
+    return msgspec.structs.replace(watch, seconds=watch.seconds or round(watch.budget * seconds, 3))
+
+
+def positions(recipe: Recipe) -> float:
     """Positions (images) in an optimiser step; the mean one, under a schedule of lengths."""
     phases = getattr(recipe.data, "phases", ())
     if phases:
@@ -51,12 +73,33 @@ def _positions(recipe: Recipe) -> float:
     return float(recipe.data.rows * getattr(recipe.data, "length", 1))
 
 
-def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int]:
-    """How many steps fit into `max_minutes`, evaluations, checkpoints and this measurement included; how many
-    evaluations there are, where the recipe leaves it open: at most a tenth of a short run is spent on them.
+def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int, Watch]:
+    """How many steps fit into `max_minutes`, evaluations, checkpoints, probes and this measurement included; how many
+    evaluations there are, where the recipe leaves it open: at most a tenth of a short run is spent on them; and when
+    to probe, with the seconds it may take.
+    """
+    phases = max(1, len(getattr(recipe.data, "phases", ())))
+    speed = _speed(recipe, data, out, least=min(3.0, 6 * recipe.max_minutes / phases))  # a tenth of the time, at most
+    left = 60 * recipe.max_minutes - speed.measuring
+    watch = recipe.watch
+    if watch.probes:
+        watch = _within(watch, max(left, 0.0))
+        left -= watch.seconds
+    evaluations = min(_EVALUATIONS, max(1, int(_EVALUATING * left / max(speed.an_evaluation, 1e-9))))
+    a_step, an_evaluation, a_save, _ = speed
+    steps = _fit(recipe, left, a_step, an_evaluation, a_save, evaluations)
+    log.info(
+        "%.0f ms a step, %.1f s an evaluation, %.1f s a checkpoint: %d steps fit into %g minutes",
+        1000 * a_step, an_evaluation, a_save, steps, recipe.max_minutes,
+    )  # fmt: skip
+    return steps, evaluations, watch
 
-    The real thing is measured: the recipe's own model on its own data, in a scratch run beside the real one that is
-    thrown away afterwards.
+
+def _speed(recipe: Recipe, data: Any, out: Path, least: float) -> Speed:
+    """How fast the recipe's own model trains on its own data, the same on all processes.
+
+    It is measured in a scratch run beside the real one, thrown away afterwards, for at least `least` seconds in every
+    phase of the schedule.
     """
     began = time.monotonic()
     scratch = out.parent / f".{out.name}.measured"
@@ -68,7 +111,6 @@ def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int]:
         for phase in phases[:-1]:
             starts.append(starts[-1] + phase.share)
         shares = [phase.share for phase in phases] or [1.0]
-        least = min(3.0, 6 * recipe.max_minutes / len(shares))  # a tenth of the time, at most
         a_step = sum(s * _seconds_a_step(training, start, least) for s, start in zip(shares, starts, strict=True))
         then = time.monotonic()
         evaluate(training)
@@ -81,17 +123,9 @@ def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int]:
     finally:
         if training.team.rank == 0:
             shutil.rmtree(scratch, ignore_errors=True)
-    left = 60 * recipe.max_minutes - (time.monotonic() - began)
     # Rank 0's clock is everybody's: all processes must plan the same steps.
-    mine = [a_step, an_evaluation, a_save, left]
-    a_step, an_evaluation, a_save, left = training.team.total([x * (training.team.rank == 0) for x in mine])
-    evaluations = min(_EVALUATIONS, max(1, int(_EVALUATING * left / max(an_evaluation, 1e-9))))
-    steps = _fit(recipe, left, a_step, an_evaluation, a_save, evaluations)
-    log.info(
-        "%.0f ms a step, %.1f s an evaluation, %.1f s a checkpoint: %d steps fit into %g minutes",
-        1000 * a_step, an_evaluation, a_save, steps, recipe.max_minutes,
-    )  # fmt: skip
-    return steps, evaluations
+    mine = [a_step, an_evaluation, a_save, time.monotonic() - began]
+    return Speed(*training.team.total([x * (training.team.rank == 0) for x in mine]))
 
 
 def _fit(

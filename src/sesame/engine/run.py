@@ -58,6 +58,7 @@ class Run:
         self.path = path
         self.config = config
         self.recipe = config.recipe
+        self.config_hash = checkpoint.config_hash(config.recipe)
         self.checkpoints = path / "checkpoints"
         self._lock: IO[str] | None = None
         self._metrics: IO[str] | None = None
@@ -93,9 +94,13 @@ class Run:
         if not is_run(path):
             raise UserError(f"{path} is no run folder: {file} is missing. `sesame runs` lists the runs there are.")
         try:
-            return cls(path, msgspec.json.decode(file.read_bytes(), type=Config))
+            content = file.read_bytes()
+            run = cls(path, msgspec.json.decode(content, type=Config))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file} is damaged, or written by another version of sesame ({error}).") from None
+        # Of what is written there: a version that knows more settings still knows this run's checkpoints.
+        run.config_hash = checkpoint.config_hash(json.loads(content)["recipe"])
+        return run
 
     # ---------------------------------------------------------------------------------------- writing
     def lock(self) -> None:
@@ -175,10 +180,6 @@ class Run:
             if event is None or value["event"] == event:
                 yield value
 
-    @property
-    def config_hash(self) -> str:
-        return checkpoint.config_hash(self.recipe)
-
     def newest(self, weights_only: bool = False) -> Checkpoint | None:
         """The newest whole checkpoint, or None where there is none. Damaged ones are named and passed over."""
         for folder in reversed(checkpoint.listed(self.checkpoints)):
@@ -241,7 +242,7 @@ def check_free(path: Path, recipe: settings.Recipe) -> None:
 
 def differences(there: settings.Recipe, here: settings.Recipe, most: int = 3) -> str:
     """The first settings that differ, with both values. What is measured at the start is no difference."""
-    measured = {"threads", "device", "precision", "steps", "eval_every", "save_every"}
+    measured = {"threads", "device", "precision", "steps", "eval_every", "save_every", "watch.seconds"}
     a, b = _flat(msgspec.to_builtins(there)), _flat(msgspec.to_builtins(here))
     keys = [
         k for k in a | b if a.get(k) != b.get(k) and not ((k in measured and not (b.get(k) or 0)) or b.get(k) == "auto")

@@ -44,7 +44,8 @@ def start(
 ) -> Ended:
     """Train `recipe` (which names its data) into the new run folder `out`, from the weights of `origin` if given.
 
-    `shows` are told of every event, `extra` hooks (probes) are called beside the standard ones.
+    `shows` are told of every event. `extra` hooks (probes) are called with the standard ones, before a checkpoint is
+    saved: a run that goes on from it has missed none of them.
     """
     out = Path(out)
     device = machine.device_of(recipe)
@@ -108,7 +109,8 @@ def _go(
     extra: Sequence[Hook],
 ) -> Ended:
     try:
-        stop = pretrain(run, data, [*hooks.standard(*shows), *extra], weights)
+        *before, save = hooks.standard(*shows)
+        stop = pretrain(run, data, [*before, *extra, save], weights)
     finally:
         run.close()
     team.leave()
