@@ -32,15 +32,23 @@ class Links:
 def links(
     rows: Rows, memory: Rows | None = None, at: At | None = None, causal: bool = False, *, dtype: torch.dtype
 ) -> Links:
-    """The links from `rows` to itself, or to `memory`; only the queries in `at` where it is given.
-
-    Positions without an example are linked to each other, so that no softmax is over nothing.
-    """
+    """The links from `rows` to itself, or to `memory`; only the queries in `at` where it is given."""
     keys = rows if memory is None else memory
     if rows.alone and keys.alone and not (causal and at is not None):
         return Links(None, causal)
     if memory is None and rows.example.device.type == "cpu":
         return Links(None, segments=_segments(rows, at, causal, dtype))
+    return Links(mask_of(rows, memory, at, causal, dtype=dtype))
+
+
+def mask_of(
+    rows: Rows, memory: Rows | None = None, at: At | None = None, causal: bool = False, *, dtype: torch.dtype
+) -> Float[Tensor, "row 1 query key"]:
+    """The same links as one additive mask: 0 where query and key belong together, -inf elsewhere.
+
+    Positions without an example are linked to each other, so that no softmax is over nothing.
+    """
+    keys = rows if memory is None else memory
     query, position = rows.example, rows.position
     if at is not None:
         query, position = query.gather(1, at.time), position.gather(1, at.time)
@@ -51,7 +59,7 @@ def links(
         # A row of `memory` may hold none of this row's examples (padding rows): link those queries to everything.
         together = together | ~together.any(-1, keepdim=True)
     mask = torch.zeros(together.shape, dtype=dtype, device=together.device).masked_fill_(~together, float("-inf"))
-    return Links(mask[:, None], False)
+    return mask[:, None]
 
 
 def _segments(rows: Rows, at: At | None, causal: bool, dtype: torch.dtype) -> Segments:
