@@ -3,7 +3,7 @@
 A batch is made on the host, in numpy, by the loader's thread. Pretext.split turns it into tensors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -120,6 +120,20 @@ class TextBatch:
     def size(self) -> int:
         """Useful positions."""
         return int((self.example >= 0).sum())
+
+    @classmethod
+    def stacked(cls, batches: Sequence["TextBatch"]) -> "TextBatch":
+        """The rows of all, which have one width and one seed, below each other; examples are numbered on."""
+        if len(batches) == 1:
+            return batches[0]
+        begin = np.cumsum([0, *(len(batch.key) for batch in batches[:-1])])
+        example = [np.where(b.example < 0, -1, b.example + n) for b, n in zip(batches, begin, strict=True)]
+        joined = {
+            f.name: np.concatenate([getattr(batch, f.name) for batch in batches])
+            for f in fields(cls)
+            if f.name not in ("example", "seed")
+        }
+        return cls(example=np.concatenate(example), seed=batches[0].seed, **joined)
 
     def keyed(self, at: Bool[np.ndarray, "row time"]) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         """What chance is keyed by at some positions of examples: seed, epoch, key, position."""

@@ -12,6 +12,8 @@ from sesame.data.store import TokenStore
 
 IN_ORDER, ELSEWHERE, SWAPPED, ONE_SEGMENT = 0, 1, 2, -1
 """Relation of the two segments of an example (`TextBatch.pair`)."""
+LEFT_OUT = -2
+"""In its place: a twin run leaves the example out, and nothing stands where it would."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,12 @@ class Pieces:
         """Length of each complete input, special tokens included."""
         return self.size.sum(1) + 2 + (self.size[:, 1] > 0)
 
-    def take(self, index: Sequence[int]) -> "Pieces":
+    def written(self) -> "Pieces":
+        """Those that are not left out."""
+        kept = self.pair != LEFT_OUT
+        return self if kept.all() else self.take(np.flatnonzero(kept))
+
+    def take(self, index: Sequence[int] | np.ndarray) -> "Pieces":
         return Pieces(self.start[index], self.size[index], self.pair[index], self.key[index])
 
     @classmethod

@@ -1,8 +1,35 @@
-"""Lengths into rows: which examples share a row so that next to nothing of it stays empty."""
+"""Lengths into rows: which examples share a row so that next to nothing of it stays empty; rows before they are
+written out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from sesame.data.cutting import Pieces
+from sesame.data.store import TokenStore
+
+
+@dataclass(frozen=True)
+class Row:
+    """Examples that stand in one row, as spans of a store."""
+
+    store: TokenStore
+    pieces: Pieces
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of some documents: `rows[i]` lists examples of `pieces`."""
+
+    store: TokenStore
+    pieces: Pieces
+    rows: list[list[int]]
+    epoch: int
+
+    def row(self, number: int) -> Row:
+        return Row(self.store, self.pieces.take(self.rows[number]), self.epoch)
 
 
 def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:

@@ -6,6 +6,8 @@ of a block is a pure function of (seed, epoch, block); a cursor (epoch, block, r
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +17,12 @@ from sesame import config
 from sesame.config import TextData
 from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, Step, TextBatch
-from sesame.data.cutting import Pieces, cut_pairs, cut_singles
+from sesame.data.cutting import LEFT_OUT, Pieces, cut_pairs, cut_singles
 from sesame.data.encode import WORD
-from sesame.data.packing import pack
+from sesame.data.packing import Block, Row, pack
 from sesame.data.store import TokenStore
 from sesame.data.tokenizer import Vocabulary
+from sesame.data.twin import Twin, fingerprint
 from sesame.errors import UserError
 
 BLOCK_TOKENS = 1 << 20
@@ -28,13 +31,20 @@ HELD_OUT_SEED = 0
 """Held-out examples and their masks are the same in every run, so that runs can be compared."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """The rows of a block: `rows[i]` lists examples of `pieces`."""
+class Taken(NamedTuple):
+    """What one step reads, over all processes."""
 
-    pieces: Pieces
-    rows: list[list[int]]
-    epoch: int
+    rows: list[Row]
+    added: list[Row]
+    """Those that only a twin run reads."""
+    length: int
+    cursor: Cursor
+    """Where to go on after it."""
+
+    @property
+    def size(self) -> int:
+        """Useful positions."""
+        return sum(int(row.pieces.written().sizes.sum()) for row in (*self.rows, *self.added))
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,11 @@ class TextSet:
     @property
     def vocabulary(self) -> Vocabulary:
         return self.store.vocabulary
+
+    @property
+    def hash(self) -> str:
+        """Of the text, its tokenizer, and what a twin run reads otherwise."""
+        return self.store.hash + (fingerprint(self.config.twin) if self.config.twin else "")
 
 
 class TextStream:
@@ -91,24 +106,37 @@ class TextStream:
     # ------------------------------------------------------------------------------------ training
     def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
         """Step after step from `cursor`, endlessly; this process's slice of each, as `parts` micro-batches."""
-        while True:
-            length, rows, until = self._phase(step, steps)
-            mine, left = divmod(rows, self.world * parts)
+        shares = self.world * parts
+        for taken in self.read(cursor, step, steps):
+            mine, left = divmod(len(taken.rows), shares)
             if left:
                 raise UserError(
-                    f"{rows} rows a step cannot be shared by {self.world} processes with {parts} micro-batches each. "
-                    f"Choose --rows as a multiple of {self.world * parts}."
+                    f"{len(taken.rows)} rows a step cannot be shared by {self.world} processes with {parts} "
+                    f"micro-batches each. Choose --rows as a multiple of {shares}."
                 )
+            slices = [
+                taken.rows[share * mine :][:mine] + taken.added[share::shares]
+                for share in range(self.rank * parts, (self.rank + 1) * parts)
+            ]
+            batches = tuple(self._batch(rows, taken.length, self.seed) for rows in slices)
+            yield Step(batches, taken.cursor, taken.size)
+
+    def read(self, cursor: Cursor, step: int, steps: int) -> Iterator[Taken]:
+        """What step after step reads, from `cursor`, endlessly."""
+        twin = Twin.open(self.data.twin, self.store, self.seed, steps, self._phase, self._cut_and_pack)
+        while True:
+            length, count, until = self._phase(step, steps)
             reader = self._rows(cursor, length)
             while step < until:
-                taken = [next(reader) for _ in range(rows)]
+                planned = [next(reader) for _ in range(count)]
+                cursor = planned[-1][2]
+                rows, added = [block.row(number) for block, number, _ in planned], []
+                if twin and step >= twin.at:
+                    rows, added = twin.left_out(rows), twin.added(step)
                 step += 1
-                cursor = taken[-1][2]
                 if step == until and cursor.row:  # rows of another length are other rows: go on with the next block
                     cursor = Cursor(epoch=cursor.epoch, block=cursor.block + 1)
-                slices = [taken[(self.rank * parts + part) * mine :][:mine] for part in range(parts)]
-                size = sum(int(block.pieces.sizes[block.rows[row]].sum()) for block, row, _ in taken)
-                yield Step(tuple(self._batch(s, length) for s in slices), cursor, size)
+                yield Taken(rows, added, length, cursor)
 
     def _phase(self, step: int, steps: int) -> tuple[int, int, float]:
         """Length, rows, and the step at which they end."""
@@ -145,29 +173,28 @@ class TextStream:
             times = (np.floor(rate) + (u < rate % 1)).astype(np.int64)
             repeat = np.concatenate([np.arange(t) for t in times]) if len(times) else repeat
             documents = np.repeat(documents, times)
-        return self._cut_and_pack(documents, repeat, self.seed, epoch, number, length, None)
+        return self._cut_and_pack(self.store, documents, repeat, self.seed, epoch, number, length)
 
     def _cut_and_pack(
         self,
+        store: TokenStore,
         documents: Int[np.ndarray, " document"],
         repeat: Int[np.ndarray, " document"],
         seed: int,
         epoch: int,
         number: int,
         length: int,
-        others: Int[np.ndarray, " other"] | None,
+        others: Int[np.ndarray, " other"] | None = None,
     ) -> Block:
         if self.pairs:
-            pieces = cut_pairs(
-                self.store, documents, repeat, length, self.data.short_rate, self.pairs, seed, epoch, others
-            )
+            pieces = cut_pairs(store, documents, repeat, length, self.data.short_rate, self.pairs, seed, epoch, others)
         else:
-            pieces = cut_singles(self.store, documents, repeat, length, self.data.short_rate, seed, epoch)
+            pieces = cut_singles(store, documents, repeat, length, self.data.short_rate, seed, epoch)
         rows = pack(pieces.sizes, length)
         order: Iterable[int] = (
             chance.permute(np.arange(len(rows)), len(rows), "rows", seed, epoch, number) if rows else []
         )
-        return Block(pieces, [rows[i] for i in order], epoch)
+        return Block(store, pieces, [rows[i] for i in order], epoch)
 
     # ------------------------------------------------------------------------------------ held out
     def held_out(self, rows: int) -> Iterator[TextBatch]:
@@ -180,30 +207,29 @@ class TextStream:
         chosen = documents[:enough]
         if not len(chosen) or ("next" in self.pairs and len(documents) < 2):
             return
-        block = self._cut_and_pack(chosen, np.zeros(len(chosen), np.int64), HELD_OUT_SEED, 0, 0, length, documents)
+        block = self._cut_and_pack(self.store, chosen, 0 * chosen, HELD_OUT_SEED, 0, 0, length, documents)
         count = min(rows, len(block.rows))
         for start in range(0, count, step_rows):
-            taken = [(block, row) for row in range(start, min(start + step_rows, count))]
+            taken = [block.row(number) for number in range(start, min(start + step_rows, count))]
             yield self._batch(taken, length, HELD_OUT_SEED)
 
-    def _batch(self, taken: Sequence[tuple], length: int, seed: int | None = None) -> TextBatch:
-        groups: list[list[int]] = []
-        pieces: list[Pieces] = []
-        epochs: list[int] = []
-        for block, row, *_ in taken:
-            pieces.append(block.pieces.take(block.rows[row]))
-            groups.append(list(range(len(epochs), len(epochs) + len(pieces[-1]))))
-            epochs += [block.epoch] * len(pieces[-1])
-        seed = self.seed if seed is None else seed
+    def _batch(self, rows: list[Row], length: int, seed: int) -> TextBatch:
+        by_store = groupby(rows, lambda row: id(row.store))
+        return TextBatch.stacked([self._written(list(same), length, seed) for _, same in by_store])
+
+    def _written(self, rows: list[Row], length: int, seed: int) -> TextBatch:
+        """Rows of one store."""
+        store, sizes = rows[0].store, [len(row.pieces) for row in rows]
+        numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
         return assemble(
-            groups,
-            Pieces.joined(pieces),
-            self.store.ids,
-            self.store.flags,
-            self.store.vocabulary,
+            [number.tolist() for number in numbers],
+            Pieces.joined([row.pieces for row in rows]),
+            store.ids,
+            store.flags,
+            store.vocabulary,
             length,
             seed,
-            np.array(epochs, np.int64),
+            np.repeat([row.epoch for row in rows], sizes),
         )
 
 
@@ -234,7 +260,7 @@ def assemble(
     """Write the examples of each row out: [CLS] first [SEP], and second [SEP] where there is one.
 
     `pieces` are spans of `ids` and `flags`; `rows` lists pieces. Examples are numbered in the order they are written.
-    `epoch` is that of each piece; 0 where it is not given.
+    `epoch` is that of each piece; 0 where it is not given. What a twin run leaves out stays empty.
     """
     shape = (len(rows), length)
     cls, sep = vocabulary.cls, vocabulary.sep
@@ -245,6 +271,9 @@ def assemble(
     for r, row in enumerate(rows):
         at = 0
         for piece in row:
+            if pieces.pair[piece] == LEFT_OUT:
+                at += int(pieces.sizes[piece])
+                continue
             begin = at
             out[r, at] = cls
             at += 1

@@ -51,7 +51,7 @@ def vocabulary_of(data: Any) -> Vocabulary | None:
 
 def identity_of(data: Any) -> str:
     """Hash of prepared text and its tokenizer; empty for data that name themselves in the recipe."""
-    return data.store.hash if isinstance(data, TextSet) else ""
+    return data.hash if isinstance(data, TextSet) else ""
 
 
 def dtype_of(recipe: Recipe) -> torch.dtype:
