@@ -2,11 +2,16 @@
 
 import json
 import math
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from sesame import config
 from sesame.data.batch import Cursor
@@ -15,6 +20,8 @@ from sesame.data.text import TextSet
 from sesame.engine import build, checkpoint
 from sesame.engine.checkpoint import Manifest
 from sesame.engine.run import Config, Run
+from sesame.probes.base import Answer, Item, Value
+from sesame.probes.table import ITEMS, VALUES, Answers, rows_of
 
 BEGAN = 1_790_000_000.0
 TOKENS = 4000
@@ -90,6 +97,104 @@ def write_run_with_weights(folder: Path, steps: tuple[int, ...] = (0, 100, 200, 
     run.set_state("finished", steps[-1])
     run.close()
     return run
+
+
+# ------------------------------------------------------------------------------------------------ probes
+CLASSES = {  # group: (the step at which half of it is known, what is known at the end, by word frequency alone)
+    "determiner": (20, 0.72, 0.45), "conjunction": (32, 0.6, 0.35), "preposition": (36, 0.55, 0.2),
+    "pronoun": (60, 0.5, 0.1), "adverb": (90, 0.3, 0.02), "verb": (110, 0.33, 0.03), "noun": (160, 0.22, 0.0),
+    "adjective": (170, 0.2, 0.0), "proper noun": (200, 0.06, 0.0),
+}  # fmt: skip
+MEASURED = (0, 1, 4, 8, 16, 32, 64, 100, 150, 200, 300, 400)
+WORDS, LAYERS = 40, 2
+"""Words asked of a class; layers of the network."""
+
+
+def known(group: str, step: int, seed: int = 0, matched: bool = False) -> float:
+    """Share of a class that is right at a step: a logistic curve over its logarithm."""
+    half, end, _ = CLASSES[group]
+    reach = (1.4 if matched else 1.0) * (1 + 0.15 * seed)
+    return end / (1 + ((half * reach + 1) / (step + 1)) ** 2.5) if step else 0.0
+
+
+def word_classes(step: int, seed: int) -> Iterator[Answer]:
+    """Both metrics with their levels and intervals, and an Item for every word, of which the first four have a text."""
+    for group, (_, _, frequent) in CLASSES.items():
+        chance = np.random.default_rng([len(group), seed])
+        hardness = chance.permutation(WORDS) / WORDS  # a word is known once its class is known that well
+        for metric, ease in (("mask_prediction", 1.0), ("reconstruction", 1.3)):
+            reached = min(1.0, ease * known(group, step, seed))
+            right = hardness < reached
+            spread = 1.96 * math.sqrt(max(reached * (1 - reached), 0.01) / WORDS)
+            low, high = max(0.0, right.mean() - spread), min(1.0, right.mean() + spread)
+            yield Value(metric, float(right.mean()), WORDS, group, low=low, high=high)
+            yield Value(f"{metric}_matched", min(1.0, ease * known(group, step, seed, matched=True)), WORDS, group)
+            for number, is_right in enumerate(right.tolist()):
+                word, shown = f"{group.replace(' ', '-')}{number}", number < 4
+                guesses = ((word if is_right else "the", 0.5 + step / 1000), ("of", 0.1), ("<b>", 0.05))
+                text = f"The <i>first</i> of ⟦{word}⟧ and more." if shown else ""
+                yield Item(metric, number + 1000 * list(CLASSES).index(group), group, is_right, word, text,
+                           guesses if shown else ())  # fmt: skip
+        yield Value("mask_prediction_unigram", frequent, WORDS, group)
+
+
+def layered(step: int) -> Iterator[Answer]:
+    for layer in range(LAYERS + 1):
+        yield Value("upos_accuracy", 0.5 + 0.3 * (1 - math.exp(-step / 80)) * (layer + 1) / 3, 200, layer=layer)
+
+
+def rank(step: int) -> Iterator[Answer]:
+    for layer in range(LAYERS + 1):
+        yield Value("rankme", 30 - 8 * layer * (1 - math.exp(-step / 50)), 4096, layer=layer)
+
+
+def attention(step: int) -> Iterator[Answer]:
+    yield Value("uniform", 0.03, 2048)
+    for layer in range(1, LAYERS + 1):
+        for head in range(1, 5):
+            yield Value("previous", min(1.0, 0.03 + head * layer * step / 4000), 2048, f"head {head}", layer)
+    for number, kind in enumerate(("previous", "next", "same", "separator", "broad", "mixed")):
+        heads = 4 if (kind == "broad") == (step < 100) and number in (0, 4) else 0
+        for layer in range(1, LAYERS + 1):
+            yield Value("heads", float(heads), 4, kind, layer)
+        yield Value("heads", float(LAYERS * heads), 4 * LAYERS, kind)
+
+
+def calibration(step: int) -> Iterator[Answer]:
+    yield Value("ece", 0.3 / (1 + step / 50), 2048)
+    for number in range(2, 5):
+        yield Value("reliability", (number + 0.5 - 100 / (step + 100)) / 5, 10 * number, f"{number / 5:.1f}")
+        yield Value("reliability_confidence", (number + 0.5) / 5, 10 * number, f"{number / 5:.1f}")
+
+
+def minimal_pairs(step: int) -> Iterator[Answer]:
+    """More phenomena than a chart has lines for."""
+    for number in range(14):
+        yield Value("accuracy", 0.5 + 0.4 * step / (step + 10 * (number + 1)), 20, f"phenomenon {number}")
+        yield Value("accuracy_unigram", 0.5 + number / 100, 20, f"phenomenon {number}")
+
+
+def write_probes(folder: Path, seed: int = 0, until: int = MEASURED[-1], only: str = "") -> None:
+    """What probes measured of a run: word classes live and, at three steps, in full; others live alone."""
+    values, items = probe_tables(seed, until)
+    for name, table in ((VALUES, values), (ITEMS, items)):
+        pq.write_table(table.filter(pc.field("probe") == only) if only else table, folder / name)
+
+
+@cache
+def probe_tables(seed: int, until: int) -> tuple[pa.Table, pa.Table]:
+    found: list[Answers] = []
+    for step in (step for step in MEASURED if step <= until):
+        seen = {"step": step, "tokens": TOKENS * step, "seconds": 3 + SECONDS * step, "made_from": ""}
+        for form in ("live", "full") if step in (0, 100, 400) else ("live",):
+            when = seen | {"probe": "word-classes", "source": "gold.conllu", "form": form}
+            found.append(rows_of(when, word_classes(step, seed)))
+        for probe, answers in {
+            "linear": layered(step), "rank": rank(step), "attention": attention(step), "calibration": calibration(step),
+            "minimal-pairs": minimal_pairs(step), "probes/my_own.py": [Value("zest", math.sqrt(step))],
+        }.items():  # fmt: skip
+            found.append(rows_of(seen | {"probe": probe, "source": "", "form": "live"}, answers))
+    return pa.concat_tables([one.values for one in found]), pa.concat_tables([one.items for one in found])
 
 
 # ------------------------------------------------------------------------------------------- fine-tuning

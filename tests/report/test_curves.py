@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from report_folders import ARMS, scores_of, write_tuning
 
 from sesame.report.curves import gain_over_labels, mean_and_error, over_alpha, over_epochs, over_labels
-from sesame.report.reading import open_folders
+from sesame.report.folders import open_folders
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory):
-    return open_folders([write_tuning(tmp_path_factory.mktemp("curves") / "tuned")])[1][0]
+    return open_folders([write_tuning(tmp_path_factory.mktemp("curves") / "tuned")]).tunings[0]
 
 
 @settings(max_examples=50, deadline=None)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import vl_convert
-from report_folders import recipe, write_run, write_tuning
+from report_folders import CLASSES, recipe, write_probes, write_run, write_tuning
 
 from sesame import config
 from sesame.errors import UserError
 from sesame.report import page, wording
-from sesame.report.reading import COLUMNS, Gain, Score, TaskResult, open_folders
+from sesame.report.folders import open_folders
 from sesame.report.report import compose, differences
+from sesame.tasks.comparison import Gain, Mean, Point
 
 
 class Page(HTMLParser):
@@ -24,6 +25,7 @@ class Page(HTMLParser):
         super().__init__()
         self.loads: list[str] = []
         self.specs: list[dict] = []
+        self.behind: list[dict] = []
         self.rows: dict[str, list[str]] = {}
         self.bold: dict[str, list[str]] = {}
         self.ids: list[str] = []
@@ -37,13 +39,16 @@ class Page(HTMLParser):
         self.loads += [v for k, v in attrs if k in ("src", "srcset", "action", "data") or (k == "href" and v[0] != "#")]
         self.ids += [given["id"]] if "id" in given else []
         self._row = given.get("data-task", "" if tag == "tr" else self._row)
-        self._in = "chart" if "data-chart" in given else "strong" if tag == "strong" else ""
+        kinds = {"chart": "data-chart" in given, "behind": "data-behind" in given, "strong": tag == "strong"}
+        self._in = next((kind for kind, here in kinds.items() if here), "")
         if tag == "td" and self._row:
             self.rows.setdefault(self._row, []).append(given.get("data-value", ""))
 
     def handle_data(self, data):
         if self._in == "chart":
             self.specs.append(json.loads(data))
+        elif self._in == "behind":
+            self.behind.append(json.loads(data))
         elif self._in == "strong" and self._row:
             self.bold.setdefault(self._row, []).append(data)
 
@@ -56,6 +61,7 @@ class Page(HTMLParser):
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     write_run(folder / "run")
+    write_probes(folder / "run")
     write_run(folder / "pairs", recipe(pretext=config.Bert(next_sentence=1.0)), state="failed", step=200,
               reason="the loss is not finite", terms=("masked_lm", "next_sentence"))  # fmt: skip
     write_tuning(folder / "tuned")
@@ -101,7 +107,7 @@ def test_every_chart_is_valid_and_has_its_place(report, read):
     assert len(read.ids) == len(set(read.ids))
     for spec in read.specs:
         assert vl_convert.vegalite_to_vega(spec)["marks"]  # altair has held it against the schema; this compiles it
-        assert spec["width"] == "container"
+        assert spec.get("width") == "container" or {part["width"] for part in spec["vconcat"]} == {300}
         assert spec["description"]
 
 
@@ -118,7 +124,9 @@ def test_the_numbers_of_the_table_are_those_of_the_result(folders, read):
     told = json.loads((folders[2] / "result.json").read_text())["tasks"]
     assert set(read.rows) == set(told)
     for task, row in read.rows.items():
-        expected = [told[task][c] if isinstance(told[task][c], float) else told[task][c]["mean"] for c in COLUMNS]
+        expected = [
+            told[task][c] if isinstance(told[task][c], float) else told[task][c]["mean"] for c in wording.COLUMN_NAMES
+        ]
         assert [float(cell) for cell in row[:6]] == [*expected, told[task]["gain"]["mean"]]
         best = max(expected)
         assert len(read.bold[task]) == 1
@@ -140,6 +148,25 @@ def test_a_failed_and_an_unfinished_one_are_called_so(text, tmp_path):
     assert len(Page(half).specs) == 2 * 2  # over epochs, and the loss curve
 
 
+def test_how_it_learned_is_told_without_a_script_too(report, text):
+    (classes, *_), captions = report.learned, re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
+    assert any("determiner 0.0% → " in caption and "Dotted levels" in caption for caption in captions)
+    for made in classes.orders:
+        for row in made.table:
+            cells = "".join(f"<td>{cell}</td>" for cell in row[1:])
+            assert f'<tr><th scope="row" class="words">{row[0]}</th>{cells}</tr>' in text
+        assert all(said.replace("'", "&#39;") in text for said in made.said)
+    assert "Small dots are light measurements" in text
+    assert "<summary>Rank: how many directions the states of each layer use" in text
+
+
+def test_examples_stand_beside_their_charts(read):
+    assert len(read.behind) == 2  # mask prediction and reconstruction
+    for behind in read.behind:
+        assert list(behind["series"]) == list(CLASSES)
+        assert "<b>" in behind["series"]["verb"][0]["of"][0][3]
+
+
 def test_settings_in_which_runs_differ_stand_side_by_side(report):
     assert dict(differences(report.runs)) == {"pretext.next_sentence": [0.0, 1.0]}
 
@@ -156,12 +183,12 @@ def test_settings_in_which_runs_differ_stand_side_by_side(report):
     ],
 )
 def test_a_gain_is_put_into_words(gain, tfidf, words):
-    result = TaskResult(metric="accuracy", tfidf=tfidf, majority=0.1, pretrained=Score(0.7, 0.01, 5), gain=gain)
+    result = Point(tfidf=tfidf, majority=0.1, pretrained=Mean(0.7, 0.01, 5), gain=gain, lr={})
     assert wording.verdict(result) == words
 
 
 def test_a_report_replaces_a_report_and_no_other_file(folders, tmp_path):
-    report, out = compose(*open_folders(folders[:1])), tmp_path / "report.html"
+    report, out = compose(*open_folders(folders[1:2])), tmp_path / "report.html"
     for _ in range(2):
         page.check_out(out, folders)
         assert page.write(report, out) == out.stat().st_size
@@ -187,3 +214,13 @@ def test_a_figure_is_written_as_pictures_and_as_its_numbers(report, tmp_path):
     rows = list(csv.DictReader(table.open()))
     assert len(rows) == len(figure.rows) == 24
     assert [float(row["mean"]) for row in rows] == [row["mean"] for row in figure.rows]
+
+
+def test_curves_over_the_loss_are_written_too(report, tmp_path):
+    figure = next(f for f in report.figures if f.name == "learned-word-classes-mask-prediction")
+    png, svg, table = figure.export(tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert re.search(r'<svg [^>]*width="(\d+)"', svg.read_text())[1] > "600"
+    rows = list(csv.DictReader(table.open()))
+    assert {row["kind"] for row in rows} == {"curve", "level", "loss", "training"}
+    assert [float(row["value"]) for row in rows] == [row["value"] for row in figure.rows]

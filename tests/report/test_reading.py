@@ -11,7 +11,8 @@ from report_folders import BEGAN, SECONDS, TOKENS, recipe, write_run, write_tuni
 from sesame import config
 from sesame.engine.run import Run
 from sesame.errors import UserError
-from sesame.report.reading import elapsed, labels, open_folders, pretraining, thinned, word_frequencies
+from sesame.report.folders import open_folders
+from sesame.report.reading import elapsed, pretraining, thinned, word_frequencies
 
 
 def test_an_evaluation_gets_the_tokens_and_seconds_of_its_step(tmp_path):
@@ -95,29 +96,12 @@ def test_a_run_that_guesses_no_words_has_no_such_level(tmp_path):
     assert word_frequencies(write_run(tmp_path / "run", recipe(pretext=config.CausalLM()))) == {}
 
 
-def test_labels_are_the_shortest_ends_that_differ(tmp_path):
-    assert labels([tmp_path / "a" / "run", tmp_path / "b" / "run"]) == ["a/run", "b/run"]
-    assert labels([tmp_path / "a" / "run", tmp_path / "a" / "other"]) == ["run", "other"]
-
-
-def test_runs_and_fine_tuning_are_told_apart(tmp_path):
-    write_run(tmp_path / "run")
-    write_tuning(tmp_path / "tuned")
-    write_tuning(tmp_path / "half", finished=False)
-    runs, tunings = open_folders([tmp_path / name for name in ("tuned", "run", "half")])
-    assert [run.label for run in runs] == ["run"]
-    assert [(t.label, t.finished, list(t.tasks)) for t in tunings] == [
-        ("tuned", True, ["pydocs/area", "pydocs/names"]), ("half", False, []),
-    ]  # fmt: skip
-    assert tunings[1].names == ["pydocs/area", "pydocs/names"]
-
-
 def test_a_line_that_a_kill_cut_short_is_left_out_and_any_other_is_named(tmp_path):
     folder = write_tuning(tmp_path / "tuned", seeds=2)
-    whole = open_folders([folder])[1][0].events
+    whole = open_folders([folder]).tunings[0].events
     with (folder / "metrics.jsonl").open("a") as lines:
         lines.write('{"event": "evalu')
-    assert open_folders([folder])[1][0].events == whole
+    assert open_folders([folder]).tunings[0].events == whole
     with (folder / "metrics.jsonl").open("a") as lines:
         lines.write("\n")
     with pytest.raises(UserError, match=rf"metrics.jsonl: line {len(whole) + 1} is no JSON"):
@@ -131,17 +115,3 @@ def test_a_result_of_another_shape_is_named(tmp_path):
     (folder / "result.json").write_bytes(msgspec.json.encode(result))
     with pytest.raises(UserError, match=r"result.json is no result of fine-tuning .*scratch"):
         open_folders([folder])
-
-
-def test_a_folder_that_is_no_run_is_named_with_the_runs_inside_it(tmp_path):
-    write_run(tmp_path / "demo" / "run")
-    write_tuning(tmp_path / "demo" / "tuned", seeds=2)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"demo is neither .* There are some in it: .*run, .*tuned"):
-        open_folders([tmp_path / "demo"])
-    with pytest.raises(UserError, match="empty is neither a pretraining run nor"):
-        open_folders([tmp_path / "empty"])
-    with pytest.raises(UserError, match="nowhere does not exist"):
-        open_folders([tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="given twice"):
-        open_folders([tmp_path / "demo" / "run", tmp_path / "demo" / ".." / "demo" / "run"])

@@ -8,7 +8,8 @@ from report_folders import recipe, write_run, write_tuning
 
 from sesame import config, recipes
 from sesame.cli.pretrain import read_options
-from sesame.report.reading import open_folders, pretraining
+from sesame.report.folders import open_folders
+from sesame.report.reading import pretraining
 from sesame.report.reproduce import finetune_command, pretrain_command
 
 CHANGES = {
@@ -46,7 +47,7 @@ def test_a_recipe_of_one_s_own_has_no_command_and_it_is_said(tmp_path):
 
 
 def test_the_command_of_fine_tuning_names_what_is_not_the_default(tmp_path):
-    tuning = open_folders([write_tuning(tmp_path / "tuned")])[1][0]
+    tuning = open_folders([write_tuning(tmp_path / "tuned")]).tunings[0]
     assert finetune_command(tuning) == (
         "sesame finetune demo/run pydocs/area pydocs/names --out tuned --seeds 5 --loss-curve --labels 100 300"
     )

@@ -147,10 +147,10 @@ def shown(tasks: dict[str, Any]) -> list[Any]:
 
 def _verdict(task: dict[str, Any]) -> str:
     """The result in words, as the report has it: whether the gain is clear, and what is not beaten."""
-    from sesame.report.reading import TaskResult
     from sesame.report.wording import verdict
+    from sesame.tasks.comparison import Point
 
-    return verdict(msgspec.convert(task, TaskResult))
+    return verdict(msgspec.convert(task, Point))
 
 
 def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:

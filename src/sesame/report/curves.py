@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sesame.report.reading import Row, TaskResult
+from sesame.report.reading import Row, score
+from sesame.tasks import comparison
+from sesame.tasks.comparison import Result
 
 ARMS = ("pretrained", "scratch", "embeddings")
 
@@ -56,26 +58,26 @@ def over_alpha(events: Iterable[Row], task: str) -> list[Point]:
     return _points(losses)
 
 
-def over_labels(result: TaskResult) -> list[Point]:
+def over_labels(result: Result) -> list[Point]:
     """The score on test of every arm over the number of training examples."""
     return [
-        Point(arm, float(count), score.mean, score.se or 0.0, score.n)
+        Point(arm, float(count), known.mean, known.se or 0.0, known.n)
         for arm in ARMS
         for count, part in by_labels(result)
-        if (score := part.score(arm))
+        if (known := score(part, arm))
     ]
 
 
-def gain_over_labels(result: TaskResult) -> list[Point]:
+def gain_over_labels(result: Result) -> list[Point]:
     """The paired gain over the number of training examples."""
     return [
         Point("gain", float(count), part.gain.mean, part.gain.se or 0.0, pretrained.n)
         for count, part in by_labels(result)
-        if part.gain and (pretrained := part.score("pretrained"))
+        if part.gain and (pretrained := part.pretrained)
     ]
 
 
-def by_labels(result: TaskResult) -> list[tuple[int, TaskResult]]:
+def by_labels(result: Result) -> list[tuple[int, comparison.Point]]:
     """The results for smaller training sets and for all of it, by size."""
     parts = {int(count): part for count, part in result.labels.items()} | {result.train: result}
     return sorted(parts.items(), key=lambda item: item[0])

@@ -4,9 +4,11 @@ Series differ by colour, dash and shape, so that none of the three is needed. Co
 (2008), which people with any colour vision can tell apart.
 """
 
+import copy
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +52,23 @@ class Figure:
     summary: str
     """What it shows, with the main numbers: the caption, and what a screen reader says."""
     rows: list[Row]
-    chart: alt.LayerChart | alt.FacetChart
+    chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart
+    """Of several charts one above the other, each has its own height, and the page gives them their width."""
     height: int = 260
     """Pixels, without axes."""
+    key: tuple[Look, ...] = ()
+    """How its lines are drawn, where neither the chart itself nor the page says it for several charts."""
+    examples: dict[str, Any] | None = None
+    """What stands behind its points (`report.examples`); the page shows it where one is chosen."""
 
+    @cached_property
     def spec(self) -> dict[str, Any]:
-        """The Vega-Lite specification for the page: as wide as its place, its key outside. Valid, or altair raises."""
-        return self._spec(width="container", legend={"disable": True})
+        """The Vega-Lite specification for the page: as wide as its place, its key outside."""
+        return self._spec(_shortened(self.rows), width="container", legend={"disable": True})
 
     def export(self, folder: Path) -> list[Path]:
         """NAME.png, NAME.svg and NAME.csv in `folder`."""
-        spec = self._spec(width=600, title=self.title, background="white", font="sans-serif")
+        spec = self._spec(self.rows, width=600, title=self.title, background="white", font="sans-serif")
         folder.mkdir(parents=True, exist_ok=True)
         png, svg, table = (folder / f"{self.name}.{kind}" for kind in ("png", "svg", "csv"))
         png.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
@@ -72,12 +80,27 @@ class Figure:
             writer.writerows(self.rows)
         return [png, svg, table]
 
-    def _spec(self, width: int | str, title: str | None = None, **settings: Any) -> dict[str, Any]:
-        properties: dict[str, Any] = {"width": width, "height": self.height, "description": self.summary}
+    def _spec(self, rows: list[Row], width: int | str, title: str | None = None, **settings: Any) -> dict[str, Any]:
+        properties: dict[str, Any] = {"data": alt.Data(values=rows), "description": self.summary}
         if title:
             properties["title"] = alt.TitleParams(title, anchor="start", fontSize=14)
-        chart = self.chart.properties(data=alt.Data(values=self.rows), **properties)
-        return chart.configure(**_STYLE | settings).to_dict()
+        chart = copy.deepcopy(self.chart)
+        if isinstance(chart, alt.VConcatChart):
+            for part in chart.vconcat:
+                part.width = width if isinstance(width, int) else _FIRST_WIDTH
+        else:
+            properties |= {"width": width, "height": self.height}
+        chart = chart.properties(**properties)
+        return chart.configure(**_STYLE | settings).to_dict(validate=False)  # the tests do; it doubles the time
+
+
+_FIRST_WIDTH = 300
+"""Of charts one above the other, until the page knows its place: Vega-Lite fits only single ones to it."""
+
+
+def _shortened(rows: list[Row]) -> list[Row]:
+    """Seven digits are more than a chart shows, and half as long; the CSV has all."""
+    return [{k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
 _STYLE: dict[str, Any] = {
@@ -121,7 +144,7 @@ def rule(value: str, text: str, base: alt.Chart) -> list[alt.Chart]:
     line = base.mark_rule(color=INK, strokeDash=[2, 2], opacity=0.6)
     words = base.mark_text(color=INK, align="right", baseline="bottom", dy=-3, fontSize=12)
     y = alt.Y(value, type="quantitative")
-    return [line.encode(y=y), words.encode(y=y, x=alt.value("width"), text=alt.Text(text, type="nominal"))]
+    return [line.encode(y=y), words.encode(y=y, x=alt.XValue("width"), text=alt.Text(text, type="nominal"))]
 
 
 def _scale(series: Sequence[Look], values: list[Any]) -> alt.Scale:

@@ -15,8 +15,10 @@ from markupsafe import Markup
 
 from sesame.errors import UserError
 from sesame.report import reproduce, wording
+from sesame.report.acquisition_figures import HEADS
 from sesame.report.curves import by_labels
 from sesame.report.figures import Look
+from sesame.report.reading import score
 from sesame.report.report import Report, differences, settings, text_of
 from sesame.report.task_figures import ARM_LOOKS
 
@@ -53,17 +55,20 @@ def write(report: Report, out: Path) -> int:
     return len(content)
 
 
-def render(report: Report) -> str:
-    """The whole page."""
+def render(report: Report, live: str = "") -> str:
+    """The whole page. One with a stamp in `live` asks its server for newer ones (`report.live`)."""
     return _template().render(
         report=report,
+        live=live,
         say=wording,
         reproduce=reproduce,
         arms=ARM_LOOKS,
         by_labels=by_labels,
+        score_of=score,
         settings=settings,
         differences=differences(report.runs),
         text_of=text_of,
+        order_heads=HEADS,
         generator=f"{GENERATOR} {version('sesame-ssl')}",
         made=wording.day(time.time()),
         style=Markup(_file("page.css")),

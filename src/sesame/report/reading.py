@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from sesame import config
 from sesame.data.store import TokenStore
-from sesame.engine.run import Run, found_in, is_run
+from sesame.engine.run import Run
 from sesame.errors import UserError
+from sesame.tasks.comparison import Gain, Mean, Point, Result
 
 Row = dict[str, Any]
 
@@ -57,57 +58,19 @@ class Pretraining:
         return {config.ImageData: "images", config.SpeechData: "frames"}.get(type(data), "tokens")
 
 
-class Score(Struct, frozen=True):
-    """A mean over seeds; `se` is its standard error, None for a single number."""
-
-    mean: float
-    se: float | None = None
-    n: int = 1
+def score(result: Point, column: str) -> Mean | None:
+    """What one of the columns of a result says: a mean over seeds, or the only number there is."""
+    value = getattr(result, column)
+    return Mean(float(value), None, 1) if isinstance(value, int | float) else value
 
 
-class Gain(Struct, frozen=True):
-    """Pretrained minus scratch, paired by seed."""
-
-    mean: float
-    se: float | None = None
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether it lies more than two standard errors from nothing."""
-        return bool(self.se is not None and abs(self.mean) > 2 * self.se)
-
-
-class TaskResult(Struct, frozen=True, kw_only=True):
-    """One task of a fine-tuning `result.json`; with `labels` the same for smaller training sets."""
-
-    metric: str = ""
-    kind: str = ""
-    train: int = 0
-    dev: int = 0
-    test: int = 0
-    majority: float | Score | None = None
-    tfidf: float | Score | None = None
-    embeddings: float | Score | None = None
-    scratch: float | Score | None = None
-    pretrained: float | Score | None = None
-    gain: Gain | None = None
-    lr: dict[str, float] = {}
-    """Peak learning rate of each arm."""
-    labels: dict[str, "TaskResult"] = {}
-    notes: dict[str, int] = {}
-    """What was skipped, cut or windowed: how many of each."""
-
-    def score(self, column: str) -> Score | None:
-        """One of `COLUMNS`."""
-        value = getattr(self, column)
-        return Score(float(value)) if isinstance(value, int | float) else value
-
-
-COLUMNS = ("majority", "tfidf", "embeddings", "scratch", "pretrained")
+def is_clear(gain: Gain) -> bool:
+    """Whether it lies more than two standard errors from nothing."""
+    return bool(gain.se is not None and abs(gain.mean) > 2 * gain.se)
 
 
 class _Result(Struct, frozen=True):
-    tasks: dict[str, TaskResult]
+    tasks: dict[str, Result]
     seconds: float | None = None
     run: str = ""
 
@@ -123,7 +86,7 @@ class FineTuning:
     run: str
     """The pretrained model."""
     seconds: float | None
-    tasks: dict[str, TaskResult]
+    tasks: dict[str, Result]
     """Empty while there is no `result.json`."""
     events: list[Row]
     finished: bool
@@ -132,44 +95,6 @@ class FineTuning:
     def names(self) -> list[str]:
         """Every task that is named anywhere, in order of appearance."""
         return list(dict.fromkeys([*self.tasks, *(event["task"] for event in self.events)]))
-
-
-def open_folders(paths: Sequence[Path]) -> tuple[list[Pretraining], list[FineTuning]]:
-    """Each of `paths` as what it is, in the order given. UserError for one that is neither, or given twice."""
-    resolved = [path.resolve() for path in paths]
-    for number, path in enumerate(resolved):
-        if path in resolved[:number]:
-            raise UserError(f"{paths[number]} is given twice. Name every run once.")
-    runs: list[Pretraining] = []
-    tunings: list[FineTuning] = []
-    for path, label in zip(paths, labels(resolved), strict=True):
-        if is_run(path):
-            runs.append(pretraining(Run.open(path), label))
-        elif _is_tuning(path):
-            tunings.append(fine_tuning(path, label))
-        else:
-            raise _no_run(path)
-    return runs, tunings
-
-
-def labels(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of `paths` that tell all of them apart."""
-    for parts in range(1, max((len(path.parts) for path in paths), default=0) + 1):
-        ends = ["/".join(path.parts[-parts:]) for path in paths]
-        if len(set(ends)) == len(ends):
-            return ends
-    return [str(path) for path in paths]
-
-
-def _no_run(path: Path) -> UserError:
-    if not path.exists():
-        return UserError(f"{path} does not exist. Give run folders (sesame pretrain, sesame finetune).")
-    inside = [str(run.path) for run in found_in(path) if run.path != path]
-    inside += [str(p) for p in sorted(path.iterdir()) if p.is_dir() and _is_tuning(p)] if path.is_dir() else []
-    hint = (
-        f" There are some in it: {', '.join(inside[:6])}." if inside else " `sesame runs DIR` lists those of a folder."
-    )
-    return UserError(f"{path} is neither a pretraining run nor a fine-tuning folder.{hint}")
 
 
 # ------------------------------------------------------------------------------------------- pretraining
@@ -283,7 +208,7 @@ def _artifacts(run: Run) -> Iterator[dict[str, np.ndarray]]:
 
 
 # ------------------------------------------------------------------------------------------- fine-tuning
-def _is_tuning(path: Path) -> bool:
+def is_tuning(path: Path) -> bool:
     """Whether `path` is a fine-tuning folder: a result with tasks, or a log whose lines name an arm."""
     try:
         if "tasks" in json.loads((path / "result.json").read_bytes()):

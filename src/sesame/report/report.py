@@ -1,7 +1,7 @@
 """What stands on the page: the figures, fill examples, results and settings of the runs it is about."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from sesame.report import figures
 from sesame.report.figures import Figure, Look
 from sesame.report.fills import Filled, fills
 from sesame.report.pretraining_figures import pretraining_figures
-from sesame.report.reading import FineTuning, Pretraining, TaskResult
+from sesame.report.probe_figures import Part, parts
+from sesame.report.probe_reading import Cohort, Watched, cohorts
+from sesame.report.reading import FineTuning, Pretraining
 from sesame.report.reproduce import flat
 from sesame.report.task_figures import gain_by_task, task_figures
+from sesame.tasks.comparison import Result
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Task:
     """With the folder's name, where several folders are compared."""
     anchor: str
     """Its place in the page, and what its figures' names begin with."""
-    result: TaskResult | None
+    result: Result | None
     figures: list[Figure]
 
 
@@ -48,33 +51,54 @@ class Report:
     """Over `tokens` and over `time`."""
     filled: dict[str, list[Filled]]
     """Fill examples by the label of the run."""
+    measured: list[Cohort]
+    """Runs with measurements, those that differ by their seed alone as one."""
+    learned: list[Part]
+    """What was measured, probe by probe."""
 
     @property
-    def results(self) -> list[tuple[Task, TaskResult]]:
+    def results(self) -> list[tuple[Task, Result]]:
         return [(task, task.result) for task in self.tasks if task.result]
 
     @property
     def figures(self) -> Iterator[Figure]:
         if self.gain:
             yield self.gain
-        for part in (*self.pretraining.values(), *(task.figures for task in self.tasks)):
-            yield from part
+        for over in self.pretraining.values():
+            yield from over
+        for part in self.learned:
+            yield from (*part.figures, *(order.figure for order in part.orders))
+        for task in self.tasks:
+            yield from task.figures
 
 
-def compose(runs: Sequence[Pretraining], tunings: Sequence[FineTuning], texts: Sequence[str] = ()) -> Report:
-    """The report on `runs` and `tunings`. Raises UserError for one of `texts` that cannot be filled."""
+Fill = Callable[[Pretraining, Sequence[str]], tuple[list[Filled], list[str]]]
+Learn = Callable[[Sequence[Cohort]], list[Part]]
+
+
+def compose(
+    runs: Sequence[Pretraining],
+    tunings: Sequence[FineTuning],
+    measured: Sequence[Watched] = (),
+    texts: Sequence[str] = (),
+    fill: Fill = fills,
+    learn: Learn = parts,
+) -> Report:
+    """The report on what `open_folders` found. Raises UserError for one of `texts` that cannot be filled."""
     looks = figures.looks([run.label for run in runs])
     filled, notes = {}, [f"{run.label}: {note}" for run in runs for note in run.notes]
     for run in runs:
-        found, missing = fills(run, texts)
+        found, missing = fill(run, texts)
         notes += [f"{run.label}: {note}" for note in missing]
         if found:
             filled[run.label] = found
     if len({run.run.config.data for run in runs if run.held_out}) > 1:
         notes.append("These runs read different texts, or cut them differently: their losses cannot be compared.")
     tasks = [task for tuning in tunings for task in _tasks(tuning, several=len(tunings) > 1)]
+    alike = cohorts(measured)
+    series = [one.label for one in measured if one.run is None]
     return Report(
-        title=", ".join([*(run.label for run in runs), *(tuning.label for tuning in tunings)]),
+        title=", ".join([*(run.label for run in runs), *series, *(tuning.label for tuning in tunings)]),
         runs=list(runs),
         tunings=list(tunings),
         notes=notes,
@@ -83,6 +107,8 @@ def compose(runs: Sequence[Pretraining], tunings: Sequence[FineTuning], texts: S
         looks=looks,
         pretraining=pretraining_figures(runs, looks),
         filled=filled,
+        measured=alike,
+        learned=learn(alike),
     )
 
 

@@ -7,14 +7,15 @@ import altair as alt
 from sesame.report import curves, figures, wording
 from sesame.report.curves import ARMS, Point
 from sesame.report.figures import Figure, Look
-from sesame.report.reading import FineTuning, Row, TaskResult
+from sesame.report.reading import FineTuning, Row
+from sesame.tasks.comparison import Result
 
 ARM_LOOKS = figures.looks(ARMS)
 GAIN_LOOK = Look("gain", ARM_LOOKS[0].colour, ARM_LOOKS[0].dash, ARM_LOOKS[0].shape)
 TWO_ERRORS = "two standard errors each way"
 
 
-def gain_by_task(results: Sequence[tuple[str, TaskResult]]) -> Figure | None:
+def gain_by_task(results: Sequence[tuple[str, Result]]) -> Figure | None:
     """The paired gain of every task, at a glance; None where nothing is compared."""
     gains = [(name, result.gain) for name, result in results if result.gain]
     if not gains:

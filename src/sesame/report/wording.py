@@ -1,10 +1,14 @@
 """Numbers, runs and results in plain words."""
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from sesame import config
-from sesame.report.reading import FineTuning, Gain, Pretraining, TaskResult
+from sesame.report import reading
+from sesame.report.probe_reading import Cohort
+from sesame.report.reading import FineTuning, Pretraining, is_clear
+from sesame.tasks.comparison import Gain, Point, Result
 
 COLUMN_NAMES = {
     "majority": "majority",
@@ -32,6 +36,19 @@ def quantity(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.1f} {name}"
     return f"{value:,.0f}"
+
+
+def short(value: float) -> str:
+    """Three digits: 812 · 79.5k · 1.23M"""
+    for size, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def several(names: Sequence[str]) -> str:
+    """verbs, nouns and adjectives"""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def duration(seconds: float) -> str:
@@ -65,6 +82,11 @@ def gain(value: Gain) -> str:
     return signed(value.mean) + (f" ± {points(value.se)}" if value.se is not None else "")
 
 
+def number(value: float, percent: bool) -> str:
+    """A measurement: 12.3% where it is a share, else four digits."""
+    return f"{value:.1%}" if percent else f"{value:.4g}".replace("-", "−")
+
+
 def day(time: float) -> str:
     """22 November 2026, 18:32 UTC"""
     moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
@@ -78,6 +100,76 @@ def metric(name: str) -> str:
 def term(name: str) -> str:
     """A term of the loss: masked_lm -> masked LM."""
     return name.replace("_", " ").replace(" lm", " LM")
+
+
+# ------------------------------------------------------------------------------------------- probes
+LEVELS = {
+    "unigram": "by word frequency alone",
+    "majority": "always the most frequent answer",
+    "word_majority": "the most frequent answer for each word",
+    "tfidf": "TF-IDF",
+    "pixels": "from the pixels",
+    "log_mel": "from the log-mel bands",
+    "copy": "repeating the last frame",
+    "mean": "always the mean frame",
+}
+"""Ends of metrics that are a level for the metric of the name before it: what needs no network, or no learning."""
+_MEASURES = {
+    "rankme": "RankMe",
+    "rankme_share": "RankMe, share of the width",
+    "alpha_req": "decay of the variances (α-ReQ)",
+    "cka": "CKA",
+    "cka_first": "CKA with the first step",
+    "cka_previous": "CKA with the step before",
+    "knn": "kNN",
+    "heads": "heads by their pattern",
+    "ece": "expected calibration error",
+    "brier": "Brier score",
+    "std": "standard deviation",
+}
+WORD_CLASSES = "word-classes"
+CLASSES = ("determiner", "conjunction", "preposition", "pronoun", "auxiliary", "adverb", "verb", "noun", "adjective",
+           "proper noun")  # fmt: skip
+"""In the order of Chiang et al. 2020."""
+_SHARES = ("accuracy", "confidence", "reliability", "share", "top1", "top10", "knn", "linear")
+
+
+def measured(found: Sequence[Cohort]) -> list[str]:
+    """What the curves of one or several runs are, and how they are marked."""
+    said = []
+    for cohort in found:
+        if len(cohort.members) > 1:
+            names = ", ".join(member.label for member in cohort.members)
+            said.append(f"{names} differ by their seed alone: a line is their mean, at the steps that all have, and a "
+                        "band spans the lowest and the highest of them.")  # fmt: skip
+    if any(len(cohort.members) == 1 for cohort in found):
+        said.append("Where a number has a band, that is its 95% interval.")
+    forms = {row["form"] for cohort in found for m in cohort.members for rows in m.values.values() for row in rows}
+    if len(forms) > 1:
+        said.append("Small dots are light measurements beside training, large ones full measurements.")
+    return said
+
+
+def probe(name: str) -> str:
+    """word-classes -> Word classes; the name of a user's file without its folder."""
+    words = Path(name).stem.replace("-", " ").replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def measure(name: str) -> str:
+    """mask_prediction_matched -> mask prediction, at matched word frequency."""
+    base, matched, _ = name.partition("_matched")
+    return _MEASURES.get(base, base.replace("_", " ")) + (", at matched word frequency" if matched else "")
+
+
+def group(name: str) -> str:
+    """What the groups of a probe are."""
+    return {"attention": "pattern", "minimal-pairs": "phenomenon", "cloze": "relation"}.get(name, "group")
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric of that name is a share, and so written in per cent."""
+    return name.rpartition("_")[2] in _SHARES
 
 
 # ------------------------------------------------------------------------------------------- runs
@@ -193,7 +285,7 @@ def tuning_account(tuning: FineTuning) -> str:
 
 
 # ------------------------------------------------------------------------------------------- results
-def about_task(result: TaskResult) -> str:
+def about_task(result: Result) -> str:
     """How much data, what was learned at which rates, and what was not taken as it stands."""
     said = [
         f"{result.train:,} examples to train on, {result.dev:,} for dev and {result.test:,} for test; "
@@ -206,35 +298,35 @@ def about_task(result: TaskResult) -> str:
     return ". ".join(said) + "."
 
 
-def verdict(result: TaskResult) -> str:
+def verdict(result: Point) -> str:
     """Whether pretraining was worth it on a task, and what it does not beat."""
-    pretrained = result.score("pretrained")
+    pretrained = reading.score(result, "pretrained")
     if result.gain is None or pretrained is None:
         return "no comparison"
     if result.gain.se is None:
         said = "one seed, so no error is known"
-    elif result.gain.is_clear:
+    elif is_clear(result.gain):
         said = "clear gain" if result.gain.mean > 0 else "clear loss"
     else:
         said = "no clear difference"
     rivals = [("embeddings", "embeddings alone"), ("tfidf", "TF-IDF"), ("majority", "majority")]
-    unbeaten = [name for column, name in rivals if (s := result.score(column)) and s.mean >= pretrained.mean]
+    unbeaten = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= pretrained.mean]
     return said + (f"; not above {' and '.join(unbeaten)}" if unbeaten else "")
 
 
-def best_column(result: TaskResult) -> str:
+def best_column(result: Point) -> str:
     """The column with the highest score, "" where there is none."""
-    scores = {column: score.mean for column in COLUMN_NAMES if (score := result.score(column))}
+    scores = {column: score.mean for column in COLUMN_NAMES if (score := reading.score(result, column))}
     return max(scores, key=lambda column: scores[column], default="")
 
 
-def conclusion(results: list[TaskResult]) -> str:
+def conclusion(results: Sequence[Result]) -> str:
     """All tasks in one sentence."""
     gains = [result.gain for result in results if result.gain]
     if not gains:
         return "No task has a comparison with scratch yet."
-    clear = sum(gain.is_clear and gain.mean > 0 for gain in gains)
-    worse = sum(gain.is_clear and gain.mean < 0 for gain in gains)
+    clear = sum(is_clear(gain) and gain.mean > 0 for gain in gains)
+    worse = sum(is_clear(gain) and gain.mean < 0 for gain in gains)
     tasks = f"{len(gains)} task{'s' * (len(gains) != 1)}"
     said = f"On {clear} of {tasks}, pretraining gains more than two standard errors over training from scratch"
     return said + (f"; on {worse} it clearly loses." if worse else ".")

@@ -1,0 +1,103 @@
+"""Of two forms the full one counts, and seeds of one recipe become one curve."""
+
+import statistics
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from report_folders import MEASURED, TOKENS, WORDS, recipe, write_probes, write_run
+
+from sesame import config
+from sesame.probes.base import Value
+from sesame.probes.table import rows_of
+from sesame.report.folders import open_folders
+from sesame.report.probe_reading import Measure, cohorts
+
+CLASSES = Measure("word-classes", "gold.conllu", "mask_prediction")
+WHEN = {"step": 0, "tokens": -1, "seconds": 0.0, "probe": "p", "source": "", "form": "live", "made_from": ""}
+P = Measure("p", "", "m")
+
+
+def measured(folder, rows):
+    """The one table, of (step, form, value) or (step, form, value, low, tokens)."""
+    folder.mkdir()
+    tables = [
+        rows_of(WHEN | {"step": step, "form": form, "tokens": more[1] if more else -1},
+                [Value("m", value, low=more[0] if more else float("nan"))]).values
+        for step, form, value, *more in rows
+    ]  # fmt: skip
+    pq.write_table(pa.concat_tables(tables), folder / "probes.parquet")
+    return open_folders([folder]).measured[0]
+
+
+def test_of_a_step_measured_in_both_forms_the_full_one_is_read(tmp_path):
+    found = measured(tmp_path / "a", [(2, "live", 0.2), (0, "live", 0.5), (2, "full", 0.3), (4, "live", 0.4)])
+    assert [(row["step"], row["form"], row["value"]) for row in found.values[P]] == [
+        (0, "live", 0.5), (2, "full", 0.3), (4, "live", 0.4),
+    ]  # fmt: skip
+
+
+def test_what_is_not_known_is_none_and_what_is_no_number_is_left_out(tmp_path):
+    rows = [(0, "live", 0.5), (1, "live", float("nan")), (2, "live", 0.5, 0.25, 10)]
+    first, last = measured(tmp_path / "a", rows).values[P]
+    assert (first["tokens"], first["low"], first["high"]) == (None, None, None)
+    assert (last["tokens"], last["low"], last["high"]) == (10, 0.25, None)
+
+
+def test_only_things_with_a_text_are_kept_and_what_was_asked_is_known(tmp_path):
+    write_run(tmp_path / "run")
+    write_probes(tmp_path / "run", until=4)
+    (found,) = open_folders([tmp_path / "run"]).measured
+    assert found.shares == {CLASSES, CLASSES._replace(metric="reconstruction")}
+    assert {row["step"] for row in found.examples[CLASSES]} == {0, 1, 4}
+    assert all(row["text"] and row["guesses"] for row in found.examples[CLASSES])
+    assert len(pq.read_table(tmp_path / "run" / "probe-items.parquet")) == 4 * 2 * 9 * WORDS  # step 0 in both forms
+    assert len(found.examples[CLASSES]) == 3 * 9 * 4
+
+
+def test_runs_that_differ_by_their_seed_alone_are_one(tmp_path):
+    for name, changes in {
+        "a": {}, "b": {"seed": 1}, "watched": {"seed": 2, "watch": config.Watch(seconds=9.0), "threads": 1},
+        "other": {"seed": 1, "ema": 0.9}, "longer": {"seed": 3, "steps": 800},
+    }.items():  # fmt: skip
+        write_run(tmp_path / name, recipe(**changes), step=100)
+        write_probes(tmp_path / name, until=0, only="rank")
+    write_run(tmp_path / "text", recipe(seed=4), data="another", step=100)
+    write_probes(tmp_path / "text", until=0, only="rank")
+    names = ("a", "other", "b", "text", "watched", "longer")
+    found = cohorts(open_folders([tmp_path / name for name in names]).measured)
+    assert [[member.label for member in cohort.members] for cohort in found] == [
+        ["a", "b", "watched"], ["other"], ["text"], ["longer"],
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeds")
+    for seed, until in enumerate((400, 400, 300)):
+        write_run(folder / str(seed), recipe(seed=seed), step=until)
+        write_probes(folder / str(seed), seed, until)
+    return cohorts(open_folders([folder / str(seed) for seed in range(3)]).measured)[0]
+
+
+def test_a_curve_of_seeds_is_their_mean_between_the_lowest_and_the_highest(seeds):
+    of_seeds = [{(row["step"], row["group"]): row for row in member.values[CLASSES]} for member in seeds.members]
+    curve = seeds.curve(CLASSES)
+    assert {row["step"] for row in curve} == set(MEASURED) - {400}  # the third never got there
+    assert len(curve) == (len(MEASURED) - 1) * 9
+    for row in curve:
+        values = [of_seed[row["step"], row["group"]]["value"] for of_seed in of_seeds]
+        assert row["value"] == pytest.approx(statistics.fmean(values))
+        assert (row["low"], row["high"], row["seeds"]) == (min(values), max(values), 3)
+        assert row["tokens"] == TOKENS * row["step"]
+        assert row["form"] == ("full" if row["step"] in (0, 100) else "live")
+    assert any(row["low"] < row["high"] for row in curve)
+
+
+def test_the_loss_of_seeds_is_their_mean_where_all_have_one(seeds):
+    for training, every in ((False, 50), (True, 10)):
+        rows = seeds.loss(training)
+        assert [row["step"] for row in rows] == list(range(every if training else 0, 301, every))
+        member = seeds.members[0].run
+        own = {row["step"]: row["loss"] for row in (member.training if training else member.held_out)}
+        assert [row["value"] for row in rows] == pytest.approx([own[row["step"]] for row in rows])
