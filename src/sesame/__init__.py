@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sesame.engine.exchange import export_model as export_model
     from sesame.engine.exchange import import_model as import_model
     from sesame.errors import UserError as UserError
+    from sesame.probes.watch import watch as watch
     from sesame.tasks.embed import embed as embed
     from sesame.tasks.embed import embed_tokens as embed_tokens
     from sesame.tasks.fill import fill as fill
@@ -41,6 +42,7 @@ _WHERE = {
     "open_task": "sesame.tasks.opening",
     "finetune": "sesame.tasks.folder",
     "open_tuned": "sesame.tasks.tuned",
+    "watch": "sesame.probes.watch",
     "Model": "sesame.engine.build",
     "Recipe": "sesame.config",
     "UserError": "sesame.errors",

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from process import sesame
 from text_store import write_store
 
+from sesame import config
+from sesame.data.text import TextSet, examples_of, rows_of
 from sesame.engine.build import load
 from sesame.engine.distributed import is_block
 from sesame.engine.run import Run
@@ -119,3 +122,31 @@ def test_torchrun_starts_two_processes(store, tmp_path):
 )  # fmt: skip
 def test_blocks_are_found_by_name(name, block):
     assert is_block(name) == block
+
+
+OWN = """
+from sesame.data.text import examples_of, rows_of
+from sesame.probes import Value
+
+def measure(model, ask):
+    batch, _ = examples_of([ask.data.store.ids[:9]], model.vocabulary, 16)
+    yield Value("norm", float(model.objective.backbone(rows_of(batch)).last.norm()), n=ask.step)
+"""
+
+
+@pytest.mark.slow
+def test_probes_of_two_processes_see_the_whole_model_and_change_nothing(store, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    words = ["bert-tiny", "--data", store, "--steps", 6, *SMALL]
+    train([*words, "--out", tmp_path / "plain"], 2, tmp_path / "log")
+    train([*words, "--out", tmp_path / "watched", "--probe", tmp_path / "own.py"], 2, tmp_path / "log")
+    a, b = (load(tmp_path / name).objective.state_dict() for name in ("plain", "watched"))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    rows = pq.read_table(tmp_path / "watched" / "probes.parquet").to_pylist()
+    assert rows[0]["step"] == 0 and rows[-1]["step"] == 6
+    model = load(tmp_path / "watched", 6)
+    data = TextSet.open(config.TextData(store=str(store)))
+    batch, _ = examples_of([data.store.ids[:9]], data.vocabulary, 16)
+    with torch.no_grad():
+        norm = float(model.objective.backbone(rows_of(batch)).last.norm())
+    assert rows[-1]["value"] == pytest.approx(norm, rel=1e-5)

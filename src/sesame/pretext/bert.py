@@ -19,7 +19,7 @@ from sesame.models.transformer import Transformer
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.cross_entropy import linear_cross_entropy
 from sesame.pretext.masked_lm import choose, ordinary_ids, see
-from sesame.pretext.sentence_pairs import NEEDS, Pooler, labels
+from sesame.pretext.sentence_pairs import NEEDS, Pooler, labels, relations
 from sesame.pretext.word_vectors import word_vectors
 
 
@@ -55,8 +55,7 @@ class Bert(Pretext):
                 nn.init.zeros_(module.bias)
 
     def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
-        pairs = frozenset(NEEDS[task] for task in self.pair_weights)
-        return TextStream(data.store, data.config, pairs, seed, rank, world)
+        return TextStream(data.store, data.config, relations(self.config), seed, rank, world)
 
     # -------------------------------------------------------------------------------- x -> x′, x″
     def split(self, batch: TextBatch) -> Split:

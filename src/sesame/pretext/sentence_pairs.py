@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sesame import config
 from sesame.data.cutting import ELSEWHERE, IN_ORDER, SWAPPED
 
 WRONG = {"next_sentence": ELSEWHERE, "sentence_order": SWAPPED}
@@ -28,6 +29,11 @@ class Pooler(nn.Module):
 
     def forward(self, h: Float[Tensor, "example width"]) -> Float[Tensor, "example width"]:
         return torch.tanh(self.dense(h))
+
+
+def relations(c: config.Pretext) -> frozenset[str]:
+    """Those that `cut_pairs` must build for a task; none where its examples are single segments."""
+    return frozenset(need for task, need in NEEDS.items() if getattr(c, task, 0.0) > 0)
 
 
 def labels(pair: Int[np.ndarray, " example"], task: str) -> Int[np.ndarray, " example"]:
