@@ -1,5 +1,6 @@
 """What a twin reads: all that its run reads, in its row, step and place, except what it leaves out or has besides."""
 
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from small_store import random_documents, store_of
 
 from sesame import config
-from sesame.data.batch import Cursor, Step, TextBatch
+from sesame.data.batch import Cursor, Step
 from sesame.data.store import TokenStore
 from sesame.data.text import TextSet, TextStream
 from sesame.data.twin import ADDED, WITHOUT
@@ -44,10 +45,12 @@ def twin(
     return msgspec.structs.replace(data, twin=told)
 
 
+@cache
 def read(store: TokenStore, data: config.TextData, pairs: frozenset[str], rank: int = 0, world: int = 1) -> list[Step]:
     return list(islice(TextStream(store, data, pairs, 7, rank, world).train(Cursor(), 0, STEPS, 1), STEPS))
 
 
+@cache
 def documents_of(store: TokenStore, data: config.TextData, pairs: frozenset[str]) -> list[list[list[set[int]]]]:
     """By step, row and example of the run: the documents it holds text of."""
     found = []
@@ -70,8 +73,8 @@ FIELDS = ("ids", "position", "kind", "word", "special")
 
 @pytest.mark.parametrize("data", [PLAIN, PHASES])
 @pytest.mark.parametrize("pairs", PAIRS)
-@settings(max_examples=3, deadline=None)
-@given(seed=st.integers(0, 999), share=st.sampled_from([0.1, 0.5, 0.9]), at=st.sampled_from([0, 5, STEPS]))
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 999), share=st.sampled_from([0.5, 0.1, 0.9]), at=st.sampled_from([0, 5]))
 def test_what_is_left_out_becomes_padding_and_nothing_else_moves(
     store: TokenStore, tmp_path_factory: pytest.TempPathFactory, data, pairs, seed: int, share: float, at: int
 ) -> None:
@@ -101,11 +104,7 @@ def test_a_twin_that_changes_nothing_reads_what_the_run_reads(store, tmp_path, d
         assert all((getattr(a.parts[0], name) == getattr(b.parts[0], name)).all() for name in (*FIELDS, "key"))
 
 
-def tokens_of(batch: TextBatch) -> np.ndarray:
-    return batch.ids[~batch.special]
-
-
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     count=st.integers(2, 25),
     times=st.integers(1, 7),

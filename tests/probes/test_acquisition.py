@@ -33,16 +33,17 @@ def drawn(chance: np.ndarray, items: int, seed: int) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------- answers
-def test_the_full_form_counts_where_there_are_both(monkeypatch) -> None:
-    live = np.array([[0.0, 0, 0, 1], [0, 1, 1, 1]])
-    full = np.array([[1.0, np.nan, 1, np.nan], [1, np.nan, 0, np.nan], [1, np.nan, 0, np.nan]])
-    both = [tables({"noun": live}, [0, 1, 2, 4], form="live"), tables({"noun": full}, [0, 1, 2, 4])]
+def test_the_full_form_counts_where_there_are_both() -> None:
+    none = np.nan
+    live = np.array([[0.0, 0, 0, 1], [0, 1, 1, 1], [none] * 4, [1, 1, 0, 0]])
+    full = np.array([[1.0, none, 1, none], [1, none, 0, none], [1, none, 0, none], [none] * 4])
+    both = [tables({"noun": full}, [0, 1, 2, 4]), tables({"noun": live}, [0, 1, 2, 4], form="live")]
     items = pa.concat_tables([table for _, table in both])
     found = answered(both[0][0], items, "word-classes", "mask_prediction")
-    expected = np.array([[1.0, 0, 1, 1], [1, 1, 0, 1], [1, np.nan, 0, np.nan]])
+    expected = np.array([[1, 0, 1, 1], [1, 1, 0, 1], [1, none, 0, none], [none, 1, none, 0]])
     np.testing.assert_array_equal(found.right, expected)
     assert found.steps.tolist() == [0, 1, 2, 4] and found.tokens.tolist() == [0, 1000, 2000, 4000]
-    assert found.counted and found.words == ("noun 0", "noun 1", "noun 2")
+    assert found.counted and found.words == ("noun 0", "noun 1", "noun 2", "noun 3")
 
 
 def test_the_order_of_the_rows_says_nothing() -> None:

@@ -50,7 +50,7 @@ def test_a_measurement_leaves_everything_as_it_was_and_gives_the_same_again(name
     model, ask = made(kind)
     whole, probe = model.objective, find(config.Probe(name=name))
     before = {key: value.clone() for key, value in whole.state_dict().items()}
-    random = torch.get_rng_state(), np.random.get_state()[1].copy()
+    random, threads = (torch.get_rng_state(), np.random.get_state()[1].copy()), torch.get_num_threads()
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     for full in (False, True):
         found = list(probe.measure(model, Ask(data=ask.data, full=full)))
@@ -65,6 +65,7 @@ def test_a_measurement_leaves_everything_as_it_was_and_gives_the_same_again(name
     assert all(not getattr(module, hook) for module in whole.modules() for hook in hooks)
     assert not whole.training and all(p.grad is None for p in whole.parameters())
     assert torch.equal(random[0], torch.get_rng_state()) and (random[1] == np.random.get_state()[1]).all()
+    assert torch.get_num_threads() == threads
 
 
 def test_live_weights_in_bf16_products_and_in_fp64_are_measured_too(made, monkeypatch):

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from items import tables
-from scipy.stats import beta, binom
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
+from scipy.stats import binom, multinomial
 
 from sesame.errors import UserError
 from sesame.probes.answers import answered
@@ -16,21 +18,44 @@ def run_of(right, steps, **told):
     return answered(*tables(right, steps, **told), "word-classes", "mask_prediction")
 
 
-@settings(max_examples=60, deadline=None)
-@given(gained=st.integers(0, 30), lost=st.integers(0, 30), same=st.integers(0, 50))
-def test_the_interval_and_the_test_are_exact(gained: int, lost: int, same: int) -> None:
-    n, differing = gained + lost + same, gained + lost
-    if not n:
-        return
-    low, high, p = interval(n, gained, lost)
-    if not differing:
-        assert (1 - high) ** n == pytest.approx(0.05) and low == -high and p == 1
-        return
-    coin = beta.ppf(0.025, gained, lost + 1) if gained else 0.0, beta.ppf(0.975, gained + 1, lost) if lost else 1.0
-    assert (low, high) == pytest.approx(tuple((2 * c - 1) * differing / n for c in coin), abs=1e-6)
-    assert p == pytest.approx(min(1.0, 2 * binom.cdf(min(gained, lost), differing, 0.5)))
-    assert low <= (gained - lost) / n <= high
-    assert (p < 0.05) == (low > 0 or high < 0)
+def score(n: int, gained: int, lost: int, difference: float) -> float:
+    """How far the data are from a difference, in standard errors under it, by searching for the likeliest shares."""
+
+    def unlikely(share: float) -> float:
+        shares = np.array([share + difference, share, 1 - 2 * share - difference])
+        return -float(xlogy([gained, lost, n - gained - lost], shares).sum())
+
+    least, most = max(0.0, -difference), (1 - difference) / 2
+    share = minimize_scalar(unlikely, bounds=(least, most), method="bounded", options={"xatol": 1e-10}).x
+    return (gained - lost - n * difference) / np.sqrt(n * (2 * share + difference - difference**2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(gained=st.integers(0, 12), lost=st.integers(0, 12), same=st.integers(1, 50))
+def test_the_ends_of_the_interval_are_as_unlikely_as_can_be(gained: int, lost: int, same: int) -> None:
+    n = gained + lost + same
+    low, high = interval(n, gained, lost)
+    assert -1 < low < (gained - lost) / n < high < 1
+    assert interval(n, lost, gained) == pytest.approx((-high, -low))
+    assert score(n, gained, lost, low) == pytest.approx(1.96, abs=0.01)
+    assert score(n, gained, lost, high) == pytest.approx(-1.96, abs=0.01)
+
+
+def test_all_gained_and_all_lost_have_an_interval() -> None:
+    assert interval(5, 5, 0)[1] == 1 == -interval(5, 0, 5)[0]
+    assert 0 < interval(5, 5, 0)[0] == pytest.approx(-interval(5, 0, 5)[1])
+
+
+@pytest.mark.parametrize("shares", [(0.02, 0.02), (0.1, 0.0), (0.15, 0.05), (0.4, 0.3)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(shares: tuple[float, float]) -> None:
+    """Over every outcome of 25 things, with its chance."""
+    held, n = 0.0, 25
+    for gained in range(n + 1):
+        for lost in range(n + 1 - gained):
+            low, high = interval(n, gained, lost)
+            chance = multinomial.pmf([gained, lost, n - gained - lost], n, [*shares, 1 - sum(shares)])
+            held += chance * (low <= shares[0] - shares[1] <= high)
+    assert 0.93 < held <= 1
 
 
 def test_differences_are_of_the_same_items_at_the_same_steps() -> None:
@@ -52,6 +77,7 @@ def test_differences_are_of_the_same_items_at_the_same_steps() -> None:
         assert (one.gained, one.lost) == (pairs.count((0, 1)), pairs.count((1, 0)))
         assert one.first == pytest.approx(np.mean([x for x, _ in pairs]))
         assert one.difference == pytest.approx(one.second - one.first)
+        assert one.p == pytest.approx(min(1, 2 * binom.cdf(min(one.gained, one.lost), one.gained + one.lost, 0.5)))
 
 
 def test_runs_with_nothing_in_common_are_refused() -> None:

@@ -34,6 +34,9 @@ TAGS = {word: tag for tag, words in LISTED.items() for word in words.split()}
 """Everything else is a verb."""
 
 
+GROUPS = [*CLASSES.values(), ""]
+
+
 def conllu(sentences: list[str]) -> str:
     lines = []
     for number, text in enumerate(sentences):
@@ -98,7 +101,7 @@ def test_the_share_of_a_class_is_the_mean_over_its_words_each_asked_by_itself(da
             hidden = item.metric != "reconstruction"
             assert item.right == right_by_hand(reader, item, one.text, one.start, hidden), item
     for (metric, group), value in values.items():
-        if not metric.endswith("unigram"):
+        if not metric.endswith(("unigram", "majority")):
             of = [i.right for i in items if i.metric == metric and group in (i.group, "")]
             assert (value.value, value.n) == (pytest.approx(np.mean(of)), len(of))
             assert value.low <= value.value <= value.high
@@ -134,20 +137,26 @@ def test_a_few_words_of_each_class_are_shown_with_what_the_model_puts_there(data
                 assert item.right == (item.guesses[0][0] == item.word.lower())
 
 
-def test_the_unigram_level_is_the_share_of_the_most_frequent_word_of_the_class(data, file):
+def test_levels_without_a_sentence_are_the_shares_of_the_most_frequent_words(data, file):
     values, items = measured(readers.bert(data), source=file, data=data)
     every = gold(word_classes.Path(file), Counter())
     in_all, in_class = Counter(one.word for one in every), Counter((one.group, one.word) for one in every)
     tokens = {word: tuple(data.vocabulary.encode_batch([word])[0]) for word in in_all}
     trained = dict(zip(tokens, word_counts(data.store, list(tokens.values())).tolist(), strict=True))
+    said = {
+        group: [i.word for i in items if i.metric == "mask_prediction" and group in (i.group, "")] for group in GROUPS
+    }
+    first = max(trained, key=trained.get)
+    assert Counter(trained.values())[trained[first]] == 1 and first == "the"
+    for group in GROUPS:
+        assert values["mask_prediction_unigram", group].value == np.mean([word == first for word in said[group]])
     for group in CLASSES.values():
-        best = max(trained[w] * n / in_all[w] for (g, w), n in in_class.items() if g == group)
-        often = {w for (g, w), n in in_class.items() if g == group and trained[w] * n / in_all[w] == best}
-        of = [i.word for i in items if i.metric == "mask_prediction" and i.group == group]
-        expected = {np.mean([word == w for word in of]) for w in often}
-        assert values["mask_prediction_unigram", group].value in expected
-        assert values["reconstruction_unigram", group].value in expected
-    assert ("mask_prediction_unigram", "") not in values
+        weight = {w: trained[w] * n / in_all[w] for (g, w), n in in_class.items() if g == group}
+        often = {w for w in weight if weight[w] == max(weight.values())}
+        expected = {np.mean([word == w for word in said[group]]) for w in often}
+        assert values["mask_prediction_majority", group].value in expected
+        assert values["reconstruction_majority", group].value in expected
+    assert ("mask_prediction_majority", "") not in values
 
 
 def test_matched_words_are_as_frequent_in_every_class(data, file):
@@ -221,7 +230,7 @@ def test_without_the_training_text_there_is_no_baseline_and_it_is_said(data, fil
     with caplog.at_level(logging.WARNING):
         values, _ = measured(readers.bert(data), source=file)
     assert {metric for metric, _ in values} == {"mask_prediction", "reconstruction"}
-    assert "no unigram baseline" in caplog.text
+    assert "no baselines" in caplog.text
 
 
 def test_a_class_of_few_words_is_left_out_and_named(data, tmp_path, caplog):

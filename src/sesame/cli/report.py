@@ -1,6 +1,7 @@
 """`sesame report RUN… --out report.html`, and `--live`"""
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -92,6 +93,7 @@ def _serve(paths: list[Path], options: Report) -> int:
         url = f"http://{LOOPBACK}:{serving.server_port}/"
         says = f"Open {url} in a browser on this machine. It follows the run; Ctrl-C ends it."
         emit("report", {"url": url}, says, as_json=options.json, path=None)
+        sys.stdout.flush()  # somebody waits for the address, perhaps at the end of a pipe
         try:
             serving.serve_forever()
         except KeyboardInterrupt:

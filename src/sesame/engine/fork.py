@@ -80,14 +80,8 @@ def fork(
         times=max(1, round(epochs)) if added else 1,
     )
     beside = out.with_name(f".{out.name}.{os.getpid()}")
-    folder = beside / "data"
     try:
-        folder.mkdir(parents=True)
-        keys = _left_out(run, store, without, options) if without else np.zeros(0, np.uint64)
-        if without:
-            np.save(folder / twin.WITHOUT, keys)
-        more = _added(run, store, added, folder / twin.ADDED, options) if added else 0
-        identity = store.hash + twin.fingerprint(msgspec.structs.replace(told, folder=str(folder)))
+        keys, more, identity = _documents(run, store, told, beside / "data", options)
         recipe = msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, twin=told))
         config = Config(recipe=recipe, machine=run.config.machine, data=identity, origin=run.config.origin)
         made = Run.create(beside, config, data.vocabulary)
@@ -161,6 +155,23 @@ def _save(made: Run, run: Run, found: Checkpoint, data: TextSet) -> None:
 
 
 # ------------------------------------------------------------------------------------------ documents
+def _documents(
+    run: Run, store: TokenStore, told: Twin, folder: Path, options: SourceOptions
+) -> tuple[UInt64[np.ndarray, " document"], int, str]:
+    """Write what the twin reads otherwise into `folder`. The keys it leaves out, how many documents it adds, and the
+    hash of its data."""
+    folder.mkdir(parents=True)
+    keys, more = np.zeros(0, np.uint64), 0
+    if told.without:
+        keys = _left_out(run, store, told.without, options)
+        np.save(folder / twin.WITHOUT, keys)
+        if not told.at and any((run.path / "artifacts").glob("*.npz")):
+            log.info("the first weights are those of %s, which come from counts of all its text", run.path)
+    if told.added:
+        more = _added(run, store, told.added, folder / twin.ADDED, options)
+    return keys, more, store.hash + twin.fingerprint(msgspec.structs.replace(told, folder=str(folder)))
+
+
 def _keys_of(sources: Sequence[str], options: SourceOptions) -> UInt64[np.ndarray, " document"]:
     texts = (document.text.encode() for document in documents(sources, options, Skips()))
     return np.fromiter(map(document_key, texts), np.uint64)
@@ -182,14 +193,10 @@ def _left_out(
             f"{names}: none of its {len(keys)} documents is in the text of {run.path}. A document is known by its "
             "whole text, so the source must be cut as that text was (--document, --text-field)."
         )
-    log.info(
-        "%d of the %d documents of %s are in the text of %s (%d of them held out anyway)",
-        there.sum(), len(keys), names, run.path, held,
-    )  # fmt: skip
+    also = f" ({held} of them held out anyway)" if held else ""
+    log.info("%d of the %d documents of %s are in the text of %s%s", there.sum(), len(keys), names, run.path, also)
     if np.isin(store.keys[~store.held_out], keys).all():
         raise UserError(f"{names} holds all that {run.path} is trained on: nothing would be left.")
-    if any((run.path / "artifacts").glob("*.npz")):
-        log.info("what %s counted in its text before the first step stays as it was in the first weights", run.path)
     return np.unique(keys[trained])
 
 

@@ -131,7 +131,8 @@ def _batches(model: Model, ask: Ask, most: int) -> Iterator[Any]:
         raise UserError("The data of this model are not known here. Give text to measure on: --probe NAME=FILE.")
     if isinstance(ask.data, TextSet):
         return iter(held_out_batches(ask.data, 1 + 2 * most // ask.data.config.length))
-    return model.objective.pretext.stream(ask.data, 0).held_out(most)
+    stream = ask.once(("held out", "stream"), lambda: model.objective.pretext.stream(ask.data, 0))
+    return stream.held_out(most)
 
 
 def part_of(batch: TextBatch | SpeechBatch | ImageBatch) -> Part:

@@ -1,21 +1,23 @@
 """Two runs on the same items: what a twin does differently from the run it was forked from.
 
-Both were asked the same things at the same steps, so each thing is compared with itself. The difference of two shares
-depends only on the things that one run got right and the other wrong; which of the two it was is a fair coin where the
-runs do not differ (McNemar 1947). The interval is exact given how many such things there are: Clopper & Pearson's
-(1934) for that coin, times their share. Where no thing differs, it is how large a share of such things could have gone
-unseen.
+Both were asked the same things at the same steps, so each thing is compared with itself. The difference of the two
+shares comes from the things that one run alone got right; which one is a fair coin where the runs do not differ, which
+is McNemar's test (1947), here the exact one. The interval is the score interval for the difference of paired shares
+(Tango 1998, 3): the differences that a score test would not reject. It holds its level where few things differ or none.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import binomtest
 
 from sesame.errors import UserError
 from sesame.probes.answers import Answered
 
-LEVEL = 0.95
+_Z = 1.959963984540054
+"""97.5% of a normal distribution lies below."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,27 @@ def differences(first: Answered, second: Answered) -> list[Difference]:
 
 def _difference(group: str, step: int, first: np.ndarray, second: np.ndarray) -> Difference:
     n, gained, lost = len(first), int((second & ~first).sum()), int((first & ~second).sum())
-    low, high, p = interval(n, gained, lost)
+    low, high = interval(n, gained, lost)
+    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return Difference(
         group, step, n, float(first.mean()), float(second.mean()), gained, lost, (gained - lost) / n, low, high, p
     )
 
 
-def interval(n: int, gained: int, lost: int) -> tuple[float, float, float]:
-    """(low, high, p) of (gained − lost) / n, of n things that were asked of both."""
-    differing = gained + lost
-    if not differing:
-        unseen = 1 - (1 - LEVEL) ** (1 / n)
-        return -unseen, unseen, 1.0
-    test = binomtest(gained, differing)
-    coin = test.proportion_ci(LEVEL, method="exact")
-    return (2 * coin.low - 1) * differing / n, (2 * coin.high - 1) * differing / n, float(test.pvalue)
+def interval(n: int, gained: int, lost: int) -> tuple[float, float]:
+    """95% interval of (gained − lost) / n, of n things that were asked of both."""
+
+    def score(difference: float) -> float:
+        """How many standard errors the data are above `difference`, where the share that is lost is what it most likely
+        is under that difference: the larger root of a quadratic."""
+        a = 2 * n
+        b = (2 * n - gained + lost) * difference - gained - lost
+        c = -lost * difference * (1 - difference)
+        share = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+        error = math.sqrt(max(n * (2 * share + difference * (1 - difference)), 0.0))
+        return (gained - lost - n * difference) / max(error, 1e-12)
+
+    here = (gained - lost) / n
+    low = -1.0 if here == -1 else brentq(lambda d: score(d) - _Z, -1.0, here)
+    high = 1.0 if here == 1 else brentq(lambda d: score(d) + _Z, here, 1.0)
+    return low, high

@@ -9,9 +9,11 @@ the full one.
 
 `…_matched` compares classes at the same frequencies: classes differ in how often their words occur, and frequent words
 are learned first. In every octave of frequency in the training text as many words of each class are asked, as many as
-the class with the fewest has there. `…_unigram` is what needs no sentence: always the word of the class that is the
-most frequent in the training text (its count times the share of its occurrences that has this class). Both need the
-run's data, and are left out where these are gone.
+the class with the fewest has there. `…_unigram` is what needs no sentence and knows nothing: always the one word, of
+all that are asked, that is the most frequent in the training text. `…_majority` is told the class: always the class's
+most frequent word (its count times the share of its occurrences that has this class). A model above the first makes
+use of the sentence; one above the second also tells the words of a class apart. All of this needs the run's data, and
+is left out where they are gone.
 """
 
 from collections import Counter, defaultdict
@@ -53,6 +55,8 @@ CLASSES = {
     "PROPN": "proper noun",
 }
 """Universal parts of speech to classes: the nine of the paper, and auxiliaries, which are function words, apart."""
+UNIGRAM, MAJORITY = "unigram", "majority"
+"""Ends of the metrics that are a level for the metric before."""
 OTHER = ("INTJ", "NUM", "PART", "PUNCT", "SYM", "X")
 """Parts of speech that are in no class."""
 
@@ -67,8 +71,8 @@ class Questions:
     """The first so many are asked as they come."""
     matched: list[int]
     """Numbers of those that are chosen by frequency."""
-    commonest: list[bool] | None
-    """Whether a word is the most frequent one of its class; None where the training text is not known."""
+    constant: dict[str, list[bool]]
+    """Of each level that needs no sentence, whether it gets a word right; empty where the training text is unknown."""
     shown: set[int]
     left_out: Counter[str]
     warnings: list[str]
@@ -94,9 +98,10 @@ def _answers(metric: str, questions: Questions, chosen: Sequence[int], predicted
     for group, numbers in [*by_group.items(), ("", list(chosen))]:
         if numbers:
             yield share(metric, predicted.right[numbers], group)
-            if questions.commonest is not None and group:
-                said = [questions.commonest[number] for number in numbers]
-                yield Value(f"{metric}_unigram", float(np.mean(said)), len(said), group)
+            for level, right_of in questions.constant.items():
+                if group or level == UNIGRAM:
+                    said = [right_of[number] for number in numbers]
+                    yield Value(f"{metric}_{level}", float(np.mean(said)), len(said), group)
     for number in chosen:
         one, right = questions.asked[number], bool(predicted.right[number])
         guesses = predicted.guesses.get(number, ())
@@ -124,16 +129,16 @@ def _questions(reader: Reader, ask: Ask) -> Questions:
     asked, words = [one for one, _ in found], [word for _, word in found]
     plain = balanced(_grouped(_order(asked), asked), most)
     matched: list[int] = []
-    counts = None
+    constant: dict[str, list[bool]] = {}
     if isinstance(ask.data, TextSet):
         counts = _counts(ask.data, words)
+        constant = _constant(asked, words, counts)
         matched = at_same_frequencies(asked, counts, most)
         missing = sorted({one.group for one in asked} - {asked[number].group for number in matched})
         if missing:
             warnings.append(f"too few words as frequent as those of the other classes: {', '.join(missing)}")
     else:
-        warnings.append("the run's data are not here: no unigram baseline, and no comparison at the same frequency")
-    commonest = None if counts is None else _commonest(asked, words, counts)
+        warnings.append("the run's data are not here: no baselines, and no comparison at the same frequency")
     kept = list(dict.fromkeys([*plain, *matched]))
     place = {number: i for i, number in enumerate(kept)}
     return Questions(
@@ -141,7 +146,7 @@ def _questions(reader: Reader, ask: Ask) -> Questions:
         [words[n] for n in kept],
         len(plain),
         [place[n] for n in matched],
-        None if commonest is None else [commonest[n] for n in kept],
+        {level: [right[n] for n in kept] for level, right in constant.items()},
         shown_of([asked[n].key for n in plain], [asked[n].group for n in plain]),
         left_out,
         warnings,
@@ -250,8 +255,8 @@ def _counts(data: TextSet, words: Sequence[Word]) -> list[int]:
     return [counts[word] for word in spelled]
 
 
-def _commonest(asked: Sequence[Asked], words: Sequence[Word], counts: Sequence[int]) -> list[bool]:
-    """Whether each word is the most frequent one of its class."""
+def _constant(asked: Sequence[Asked], words: Sequence[Word], counts: Sequence[int]) -> dict[str, list[bool]]:
+    """Which words are the most frequent one of all, and of their class."""
     spelled = [tuple(word.ids[word.start : word.stop].tolist()) for word in words]
     in_all = Counter(spelled)
     in_class = Counter(zip((one.group for one in asked), spelled, strict=True))
@@ -259,4 +264,6 @@ def _commonest(asked: Sequence[Asked], words: Sequence[Word], counts: Sequence[i
     best: dict[str, tuple[float, tuple[int, ...]]] = {}
     for (group, word), n in in_class.items():
         best[group] = max(best.get(group, (-1.0, ())), (seen[word] * n / in_all[word], word))
-    return [word == best[one.group][1] for one, word in zip(asked, spelled, strict=True)]
+    first = max(seen, key=lambda word: (seen[word], word))
+    of_class = [word == best[one.group][1] for one, word in zip(asked, spelled, strict=True)]
+    return {UNIGRAM: [word == first for word in spelled], MAJORITY: of_class}

@@ -110,7 +110,7 @@ def curves(
     layers: list[alt.Chart] = []
     if any(row.get("low") is not None for row in drawn):
         band = base.transform_filter("isValid(datum.low)").encode(y=height_of("low"), y2="high:Q")
-        layers.append(band.mark_area().encode(opacity=_picked(0.12 if len(shown) < 4 else 0.06, 0.3, 0.02)))
+        layers.append(band.mark_area().encode(opacity=_picked(0.12 if len(shown) < 4 else 0.05, 0.3, 0.01)))
     if any(row["kind"] == LEVEL for row in rows):
         level = alt.Chart().transform_filter(alt.datum.kind == LEVEL).encode(y=height_of("value"), color=colour)
         layers.append(level.mark_rule(strokeDash=[2, 3]).encode(opacity=_picked(0.6, 1.0, 0.1)))

@@ -26,15 +26,24 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 """The address that only this machine reaches."""
 _READ = (CONFIG, METRICS, STATE, "result.json", VALUES, ITEMS)
-_LEAST_PAUSE, _SHARE = 5.0, 0.05
-"""Seconds between two pages, and the share of one core's time that making them may take beside training."""
+_LEAST_PAUSE, _SHARE = 5.0, 0.1
+"""Seconds between two pages, and the share of one core's time that making them anew may take beside training."""
+
+
+Clock = Callable[[], float]
 
 
 class Live:
     """The newest page on `paths`, made when somebody asks for it and something has changed."""
 
-    def __init__(self, paths: Sequence[Path], texts: Sequence[str] = (), clock: Callable[[], float] = time.monotonic):
-        self.paths, self.texts, self.clock = list(paths), list(texts), clock
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        texts: Sequence[str] = (),
+        clock: Clock = time.monotonic,
+        work: Clock = time.process_time,
+    ):
+        self.paths, self.texts, self.clock, self.work = list(paths), list(texts), clock, work
         self._learned: tuple[str, list[Part]] = "", []
         self._filled: dict[tuple[Path, tuple[str, ...]], tuple[list[Filled], list[str]]] = {}
         self._one_at_a_time = threading.Lock()
@@ -65,12 +74,12 @@ class Live:
 
     def make(self) -> None:
         """Make the page now. Raises UserError where a folder cannot be read."""
-        began, stamp = self.clock(), stamp_of(self.paths)
+        began, stamp, first = self.work(), stamp_of(self.paths), not self._stamp
         report = compose(*open_folders(self.paths), self.texts, self._fill, self._learn)
         content = page.render(report, stamp).encode()
-        now = self.clock()
+        cost = 0.0 if first else self.work() - began  # the first page pays for libraries and figures that are kept
         self._stamp, self._page = stamp, content
-        self._next = now + max(_LEAST_PAUSE, (now - began) / _SHARE)
+        self._next = self.clock() + max(_LEAST_PAUSE, cost / _SHARE)
 
     def _learn(self, found: Sequence[Cohort]) -> list[Part]:
         """The figures of measurements, which take longest: made again only where something was measured."""

@@ -247,7 +247,7 @@ def _plain(measure: Measure) -> str:
 def _in_order(groups: Sequence[str]) -> list[str]:
     """Word classes in the order in which they were found to be learned; all together last."""
     known = list(wording.CLASSES)
-    return sorted(groups, key=lambda group: (not group, known.index(group) if group in known else -1))
+    return sorted(groups, key=lambda group: (not group, known.index(group) if group in known else len(known)))
 
 
 def _over_steps(name: str, title: str, rows: list[Row], percent: bool) -> Figure:
