@@ -144,8 +144,13 @@ def test_a_port_that_is_taken_is_said(served):
 
 def test_a_real_process_serves_until_it_is_interrupted(tmp_path):
     write_run(tmp_path / "run")
+    program = (
+        "import signal, sys; from sesame.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "sesame", "report", "run", "--live", "--port", "0", "--json"],
+        [sys.executable, "-c", program, "report", "run", "--live", "--port", "0", "--json"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
