@@ -276,6 +276,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     """Held-out rows (images, utterances) that an evaluation reads."""
     save_every: Count = 0
     """Steps between checkpoints; 0: ten times in the run."""
+    save_early: bool = False
+    """Also at steps 1, 2, 4, 8 … before the first of these, to see afterwards how it began (as Pythia's are saved)."""
     save_minutes: Annotated[float, Meta(ge=0)] = 10.0
     """A checkpoint also when so many minutes have passed since the last; 0 for never."""
     keep: Positive = 2

@@ -186,3 +186,8 @@ def test_zero_steps_save_the_fresh_weights(tiny, train):
     assert run.state().state == "finished"
     assert run.at().manifest.cursor == Cursor()
     assert same(weights(run), build.build(run.recipe, TinyData()).state_dict())
+
+
+def test_early_checkpoints_are_at_powers_of_two_before_the_first_regular_one(tiny, train):
+    run = train(tiny(save_every=10, save_early=True, keep=99))
+    assert sorted(int(folder.name.split("-")[1]) for folder in run.checkpoints.iterdir()) == [0, 1, 2, 4, 8, 10, 12]

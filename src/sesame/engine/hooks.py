@@ -123,7 +123,9 @@ def losses(terms: dict[str, list[float]]) -> dict[str, float]:
 
 
 class Save:
-    """A checkpoint before step 0, every `save_every` steps, every `save_minutes`, and whenever training ends."""
+    """A checkpoint before step 0, every `save_every` steps, every `save_minutes`, and whenever training ends; with
+    `save_early` also at the powers of two before the first of these.
+    """
 
     def __init__(self, shows: tuple[Show, ...] = ()):
         self.shows = shows
@@ -132,7 +134,8 @@ class Save:
     def __call__(self, training: Training) -> None:
         recipe = training.recipe
         minutes = (training.clock - self.last) / 60
-        due = training.step % recipe.save_every == 0 or (0 < recipe.save_minutes <= minutes)
+        early = recipe.save_early and training.step < recipe.save_every and training.step.bit_count() == 1
+        due = early or training.step % recipe.save_every == 0 or (0 < recipe.save_minutes <= minutes)
         if due or training.ending:
             self.last = training.clock
             save(training)
