@@ -265,6 +265,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     compile: bool = False
     threads: Count = 0
     """0: as many as there are cores; frozen at the start."""
+    products: Literal["auto", "torch", "onednn"] = "auto"
+    """How fp32 matrices are multiplied on a CPU: by torch's own library or by oneDNN; auto: whichever is measured to
+    be faster, frozen at the start."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
     """On CUDA: only deterministic kernels, so that resuming is bit-exact there too."""

@@ -16,7 +16,7 @@ from sesame.config import Recipe
 from sesame.data.batch import Cursor, Stream
 from sesame.data.chance import seed_for
 from sesame.engine import build as building
-from sesame.engine import checkpoint, distributed, machine
+from sesame.engine import checkpoint, distributed, machine, products
 from sesame.engine.artifact import artifact_of
 from sesame.engine.checkpoint import Checkpoint, Manifest
 from sesame.engine.distributed import Team
@@ -175,6 +175,7 @@ def pretrain(run: Run, data: Any, hooks: Sequence[Hook], weights: dict[str, Tens
 def set_up(recipe: Recipe, run: Run, data: Any) -> Training:
     """Everything a training needs, with fresh weights, before its first step."""
     torch.set_num_threads(recipe.threads)
+    products.use("onednn" if recipe.products == "onednn" else "torch")
     machine.keep_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True)

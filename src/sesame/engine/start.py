@@ -13,7 +13,7 @@ from sesame.config import Recipe
 from sesame.data import open_data
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import build as building
-from sesame.engine import hooks, machine
+from sesame.engine import hooks, machine, products
 from sesame.engine.distributed import Team
 from sesame.engine.loop import Hook, pretrain
 from sesame.engine.plan import plan
@@ -56,7 +56,8 @@ def start(
     weights = None
     if origin:
         recipe, weights = adopt(recipe, data, origin)
-    recipe = plan(building.freeze(recipe, data), data, out)
+    recipe = building.freeze(recipe, data)
+    recipe = plan(msgspec.structs.replace(recipe, products=products.chosen(recipe, team)), data, out)
     config = Config(
         recipe=recipe, machine=machine.fingerprint(recipe, team.world), data=building.identity_of(data), origin=origin
     )

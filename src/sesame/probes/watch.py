@@ -19,7 +19,7 @@ from sesame import config
 from sesame.data import open_data
 from sesame.data.chance import seed_for
 from sesame.engine import build as building
-from sesame.engine import machine
+from sesame.engine import machine, products
 from sesame.engine.build import Model, load
 from sesame.errors import UserError
 from sesame.probes import PROBES, Ask, Opened, find_all, named
@@ -167,7 +167,8 @@ def _measured(
     if count == 1:
         before = torch.get_num_threads()
         try:
-            yield from zip(jobs, map(make(), jobs), strict=True)
+            with products.using(products.in_use()):
+                yield from zip(jobs, map(make(), jobs), strict=True)
         finally:
             torch.set_num_threads(before)
     else:
@@ -196,6 +197,7 @@ def _begin(
     if level is not None:
         logging.basicConfig(level=level, format="%(message)s")
     torch.set_num_threads(threads)
+    products.use(products.fastest(threads))
     machine.keep_freed_memory()
     return partial(_measure, find_all(probes, kind), None if data is None else open_data(data), threads, {})
 

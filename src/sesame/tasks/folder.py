@@ -58,6 +58,7 @@ def finetune(
     machine.keep_freed_memory()
     backbone = text_model(model)[0]
     count = workers or (cores() if sum(p.numel() for p in backbone.parameters()) < SMALL else 1)
+    crew = Workers(min(count, threads), threads)
     work = [Comparison.of(model, data, settings, seeds, arms, curve) for data in tasks]
     out.mkdir(parents=True, exist_ok=True)
     told = {
@@ -72,11 +73,12 @@ def finetune(
             "cpu": machine.cpu_model(),
             "threads": str(threads),
             "workers": str(count),
+            "products": crew.products,
         },
     }
     _write_json(out / CONFIG, told)
     began, results = time.monotonic(), dict[str, Result]()
-    with (out / METRICS).open("ab") as lines, Workers(min(count, threads), threads) as crew:
+    with (out / METRICS).open("ab") as lines, crew:
 
         def noted(event: dict[str, Any]) -> None:
             lines.write(msgspec.json.encode(event) + b"\n")

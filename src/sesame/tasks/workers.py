@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from sesame.engine import machine
+from sesame.engine import machine, products
 from sesame.processes import Pool, cores
 
 Job = TypeVar("Job")
@@ -24,16 +24,21 @@ class Workers:
     def __init__(self, count: int = 1, threads: int = 0):
         self.count = count
         self.threads = max(1, (threads or cores()) // count)
+        self.products = products.fastest(self.threads)
         self.pool: Pool[Any, Any] | None = None
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """function(job) for each, in order. Several workers begin at once; what they are told and say must pickle."""
         if self.count == 1:
-            return map(function, jobs)
+            return map(partial(self._here, function), jobs)
         if self.pool is None:
-            make = partial(_begin, self.threads, logging.getLogger("sesame").getEffectiveLevel())
+            make = partial(_begin, self.threads, self.products, logging.getLogger("sesame").getEffectiveLevel())
             self.pool = Pool(self.count, make, "fine-tuning", f"Give fewer than {self.count} --workers.")
         return self.pool.map((function, job) for job in jobs)
+
+    def _here(self, function: Callable[[Job], Result], job: Job) -> Result:
+        with products.using(self.products):
+            return function(job)
 
     def __enter__(self) -> "Workers":
         return self
@@ -43,9 +48,10 @@ class Workers:
             self.pool.__exit__(*error)
 
 
-def _begin(threads: int, level: int) -> Callable[[tuple[Callable[[Any], Any], Any]], Any]:
+def _begin(threads: int, kind: products.Products, level: int) -> Callable[[tuple[Callable[[Any], Any], Any]], Any]:
     logging.basicConfig(level=level, format="%(message)s")
     torch.set_num_threads(threads)
+    products.use(kind)
     machine.keep_freed_memory()
     return _call
 

@@ -1,0 +1,167 @@
+"""Matrix products on a CPU by oneDNN, where that is faster than the BLAS that torch was built with.
+
+torch multiplies fp32 matrices with MKL, which leaves AVX-512 unused on processors of another maker; oneDNN, which
+torch carries for bf16 and convolutions, uses it. Both compute in fp32 and differ in the order of sums only. `use` puts
+a kernel in front of torch's own for the products of two matrices, forward and backward alike, so that plain torch code
+has them too: a model, a head, a probe, a pretext task of one's own. Like the number of threads it is a setting of the
+process; which is used is measured at the start of a run and frozen with it.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sesame.config import Recipe
+from sesame.engine.distributed import Team
+from sesame.errors import UserError
+
+Products = Literal["torch", "onednn"]
+
+SMALLEST = 1 << 21
+"""Multiplications below which a product stays with torch: what a call costs by itself would show."""
+GAIN = 1.15
+"""How many times as fast oneDNN must be, so that a measurement's noise does not decide."""
+
+_linear: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_kernels: torch.library.Library | None = None
+"""While it lives, oneDNN's kernels stand before torch's."""
+
+
+def use(products: Products) -> None:
+    """From now on, and in this process, multiply so. Raises UserError where torch was built without oneDNN."""
+    global _kernels
+    if (products == "onednn") == (_kernels is not None):
+        return
+    if products == "torch":
+        assert _kernels is not None
+        _kernels._destroy()
+        _kernels = None
+        return
+    if not available():
+        raise UserError("--products onednn: this build of torch has no oneDNN. Choose torch, or auto.")
+    made = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a kernel is replaced, which is the intention
+        for name, kernel in _KERNELS.items():
+            made.impl(name, _before(torch.library.get_kernel(f"aten::{name}", "CPU"), kernel), "CPU", with_keyset=True)
+    _kernels = made
+
+
+@contextmanager
+def using(products: Products) -> Iterator[None]:
+    """Inside, multiply so."""
+    was = in_use()
+    use(products)
+    try:
+        yield
+    finally:
+        use(was)
+
+
+def in_use() -> Products:
+    return "torch" if _kernels is None else "onednn"
+
+
+def available() -> bool:
+    return _linear is not None and torch.backends.mkldnn.is_available()
+
+
+def chosen(recipe: Recipe, team: Team) -> Products:
+    """What `recipe` asks for or, if it leaves it open, what is faster here: on all processes the same."""
+    if recipe.products != "auto":
+        return recipe.products
+    if recipe.device != "cpu" or recipe.precision != "fp32":
+        return "torch"
+    votes = team.total([float(fastest(recipe.threads) == "onednn")])[0]
+    return "onednn" if votes == team.world else "torch"
+
+
+@cache
+def fastest(threads: int) -> Products:
+    """Which is faster on this machine, by products of a small network's shape; takes a few tenths of a second."""
+    if not available():
+        return "torch"
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    x, weight = (torch.randn(size, generator=torch.Generator().manual_seed(0)) for size in ((2048, 256), (1024, 256)))
+    seconds: dict[Products, float] = {}
+    try:
+        for _ in range(3):  # in turn, so that another process's load meets both
+            for products in ("torch", "onednn"):
+                with using(products):
+                    seconds[products] = min(seconds.get(products, 1e9), _timed(lambda: (x @ weight.T) @ weight))
+    finally:
+        torch.set_num_threads(before)
+    return "onednn" if seconds["torch"] > GAIN * seconds["onednn"] else "torch"
+
+
+def _timed(work: Callable[[], Any], repeats: int = 8) -> float:
+    work()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    return time.perf_counter() - began
+
+
+# ------------------------------------------------------------------------------------------------ kernels
+def _before(plain: Any, kernel: Callable[..., Tensor | None]) -> Callable[..., Tensor]:
+    """`kernel`, and torch's own where that gives None."""
+
+    def either(keys: Any, *args: Any, **options: Any) -> Tensor:
+        found = kernel(*args, **options)
+        return plain.call_boxed(keys, *args, **options) if found is None else found
+
+    return either
+
+
+def _suits(a: Tensor, b: Tensor) -> bool:
+    """Two fp32 matrices large enough, each of them whole in memory or the transpose of one that is."""
+    return (
+        a.dtype == b.dtype == torch.float32
+        and a.ndim == b.ndim == 2
+        and a.shape[1] == len(b)
+        and len(a) * b.numel() >= SMALLEST
+        and (a.is_contiguous() or a.t().is_contiguous())
+        and (b.is_contiguous() or b.t().is_contiguous())
+    )
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a @ b (+ bias). oneDNN is slow where a result is tall and both matrices lie transposed: then it is made lying."""
+    if bias is None and len(a) > b.shape[1] and not a.is_contiguous():
+        return _linear(b.t(), a, None, "none", [], "").t().contiguous()
+    return _linear(a, b.t(), bias, "none", [], "")
+
+
+def _mm(a: Tensor, b: Tensor) -> Tensor | None:
+    return _product(a, b) if _suits(a, b) else None
+
+
+def _addmm(added: Tensor, a: Tensor, b: Tensor, *, beta: complex = 1, alpha: complex = 1) -> Tensor | None:
+    if alpha != 1 or beta != 1 or added.dtype != torch.float32 or not _suits(a, b):
+        return None
+    return _product(a, b, added) if added.shape == b.shape[1:] else _product(a, b).add_(added)
+
+
+def _mm_out(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor | None:
+    return out.copy_(_product(a, b)) if _suits(a, b) and out.shape == (len(a), b.shape[1]) else None
+
+
+def _addmm_(added: Tensor, a: Tensor, b: Tensor, *, beta: complex = 1, alpha: complex = 1) -> Tensor | None:
+    if alpha != 1 or beta != 1 or added.dtype != torch.float32 or not _suits(a, b):
+        return None
+    return added.add_(_product(a, b))
+
+
+_KERNELS: dict[str, Callable[..., Tensor | None]] = {
+    "mm": _mm,
+    "addmm": _addmm,
+    "mm.out": _mm_out,
+    "addmm_": _addmm_,
+}
