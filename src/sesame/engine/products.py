@@ -143,7 +143,7 @@ def _mm(a: Tensor, b: Tensor) -> Tensor | None:
     return _product(a, b) if _suits(a, b) else None
 
 
-def _addmm(added: Tensor, a: Tensor, b: Tensor, *, beta: complex = 1, alpha: complex = 1) -> Tensor | None:
+def _addmm(added: Tensor, a: Tensor, b: Tensor, *, beta: float | int = 1, alpha: float | int = 1) -> Tensor | None:
     if alpha != 1 or beta != 1 or added.dtype != torch.float32 or not _suits(a, b):
         return None
     return _product(a, b, added) if added.shape == b.shape[1:] else _product(a, b).add_(added)
@@ -153,7 +153,7 @@ def _mm_out(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor | None:
     return out.copy_(_product(a, b)) if _suits(a, b) and out.shape == (len(a), b.shape[1]) else None
 
 
-def _addmm_(added: Tensor, a: Tensor, b: Tensor, *, beta: complex = 1, alpha: complex = 1) -> Tensor | None:
+def _addmm_(added: Tensor, a: Tensor, b: Tensor, *, beta: float | int = 1, alpha: float | int = 1) -> Tensor | None:
     if alpha != 1 or beta != 1 or added.dtype != torch.float32 or not _suits(a, b):
         return None
     return added.add_(_product(a, b))
