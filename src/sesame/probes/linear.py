@@ -121,7 +121,7 @@ def measure(model: Model, ask: Ask) -> Iterator[Answer]:
     found: dict[str, list[Bool[np.ndarray, " asked"]]] = {}
     for task in questions.tasks:
         yield from _levels(task)
-        found[task.name] = right = _right(task, states, sentence)
+        found[task.name] = right = told_right(task, states, sentence)
         for layer, of_layer in enumerate(right):
             yield replace(share(f"{task.name}_accuracy", of_layer), layer=layer)
         if task.name == "pos":
@@ -141,7 +141,7 @@ def _by_class(task: Task, right: list[Bool[np.ndarray, " asked"]]) -> Iterator[A
         yield Item(f"{task.name}_accuracy", key, task.names[label], hit, word)
 
 
-def _right(
+def told_right(
     task: Task, states: Float[Tensor, "layer word width"], sentence: Int64[Tensor, " word"]
 ) -> list[Bool[np.ndarray, " asked"]]:
     """Which things are told right, from each layer. As many layers are solved together as memory holds."""
@@ -203,7 +203,7 @@ def _questions(model: Model, ask: Ask, most: int) -> Questions:
         raise UserError("linear: the run's data are not here to take text from. Give gold: linear=FILE.conllu.")
     if not sentences:
         raise UserError(f"{ask.source or 'linear'}: there is no sentence to measure on. Give gold: linear=FILE.conllu.")
-    tasks = [*_word_tasks(sentences, ask.full, warnings), *_sentence_tasks(sentences, warnings)]
+    tasks = [*word_tasks(sentences, ask.full, warnings), *sentence_tasks(sentences, warnings)]
     if not tasks:
         raise UserError(f"{ask.source or 'linear'}: nothing can be measured: {'; '.join(warnings)}.")
     words = laid_out(model, tokens, notes)
@@ -251,7 +251,7 @@ def _asked(sentences: Sequence[Sentence]) -> Bool[np.ndarray, " sentence"]:
     return np.asarray(chance.uniform("linear asked", keys) < ASKED)
 
 
-def _word_tasks(sentences: Sequence[Sentence], full: bool, warnings: list[str]) -> Iterator[Task]:
+def word_tasks(sentences: Sequence[Sentence], full: bool, warnings: list[str]) -> Iterator[Task]:
     """Of sentences with gold."""
     if not sentences[0].tags:
         return
@@ -285,7 +285,7 @@ def _control(pos: Task) -> Task:
     return replace(pos, name="pos_control", label=label, word=())
 
 
-def _sentence_tasks(sentences: Sequence[Sentence], warnings: list[str]) -> Iterator[Task]:
+def sentence_tasks(sentences: Sequence[Sentence], warnings: list[str]) -> Iterator[Task]:
     asked = _asked(sentences)
     stand = [{word.lower() for word in sentence.words if word.isalpha()} for sentence in sentences]
     often = Counter(chain.from_iterable(stand))
