@@ -140,7 +140,10 @@ def word_classes(step: int, seed: int) -> Iterator[Answer]:
 
 def layered(step: int) -> Iterator[Answer]:
     for layer in range(LAYERS + 1):
-        yield Value("upos_accuracy", 0.5 + 0.3 * (1 - math.exp(-step / 80)) * (layer + 1) / 3, 200, layer=layer)
+        right = 0.5 + 0.3 * (1 - math.exp(-step / 80)) * (layer + 1) / 3
+        yield Value("pos_accuracy", right, 200, layer=layer)
+        for number, tag in enumerate(("ADJ", "ADV", "NOUN", "VERB")):
+            yield Value("pos_accuracy", right - 0.1 + number / 15, 50, tag, layer)
 
 
 def rank(step: int) -> Iterator[Answer]:

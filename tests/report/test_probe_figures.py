@@ -31,7 +31,8 @@ def test_every_measure_has_a_figure_or_a_word(made, figures, cohort):
     drawn = {
         "learned-word-classes-mask-prediction", "learned-word-classes-mask-prediction-matched",
         "learned-word-classes-reconstruction", "learned-word-classes-reconstruction-matched",
-        "learned-linear-upos-accuracy-layers", "learned-rank-rankme-layers", "learned-attention-previous-mean",
+        "learned-linear-pos-accuracy-layers", "learned-linear-pos-accuracy-start", "learned-linear-pos-accuracy-end",
+        "learned-rank-rankme-layers", "learned-attention-previous-mean",
         "learned-attention-previous-start", "learned-attention-previous-end", "learned-attention-heads",
         "learned-attention-heads-start", "learned-attention-heads-end", "learned-calibration-ece",
         "learned-calibration-reliability", "learned-minimal-pairs-accuracy", "learned-probes-my-own-py-zest",
@@ -93,6 +94,18 @@ def test_layers_are_a_heat_map_over_steps(figures):
     assert {(row["layer"], row["step"]) for row in rows} == {(i, s) for i in range(LAYERS + 1) for s in MEASURED}
     for row in rows:
         assert row["value"] == pytest.approx(30 - 8 * row["layer"] * (1 - math.exp(-row["step"] / 50)))
+
+
+def test_classes_by_layer_are_told_apart_at_both_ends_and_all_together_on_the_way(figures):
+    whole = figures["learned-linear-pos-accuracy-layers"].rows
+    assert {(row["layer"], row["step"]) for row in whole} == {(i, s) for i in range(LAYERS + 1) for s in MEASURED}
+    assert not any(row.get("group") for row in whole)
+    for name, step in (("start", MEASURED[0]), ("end", MEASURED[-1])):
+        rows = figures[f"learned-linear-pos-accuracy-{name}"].rows
+        assert {row["group"] for row in rows} == {"ADJ", "ADV", "NOUN", "VERB"} and {row["step"] for row in rows} == {
+            step
+        }
+        assert len(rows) == 4 * (LAYERS + 1)
 
 
 def test_heads_are_told_apart_at_the_end_and_averaged_on_the_way(figures):

@@ -20,6 +20,7 @@ PROBES: dict[str, str] = {
     "cloze": "sesame.probes.cloze",
     "frequency": "sesame.probes.frequency",
     "calibration": "sesame.probes.calibration",
+    "linear": "sesame.probes.linear",
     "rank": "sesame.probes.rank",
     "geometry": "sesame.probes.geometry",
     "attention": "sesame.probes.attention",

@@ -148,6 +148,10 @@ class Probed:
         """Layers × steps, a map for each group; of many groups layers × groups, at the start and at the end."""
         (name, title), percent = self.name(measure, cohort), self.is_share(measure)
         groups = list(dict.fromkeys(row["group"] for row in rows))
+        if "" in groups and len(groups) > 1:  # all together is another thing than each of them
+            yield from self.by_layer(measure, cohort, [row for row in rows if not row["group"]])
+            rows = [row for row in rows if row["group"]]
+            groups.remove("")
         if len(groups) > 3 or groups[0].startswith("layer "):
             numbered = all(isinstance(_number(group), int) for group in groups)
             what = groups[0].rsplit(" ", 1)[0] if numbered else wording.group(measure.probe)

@@ -126,12 +126,24 @@ _MEASURES = {
     "ece": "expected calibration error",
     "brier": "Brier score",
     "std": "standard deviation",
+    "pos_accuracy": "parts of speech told right",
+    "relation_accuracy": "dependency relations told right",
+    "content_accuracy": "which word a sentence has, told right",
+    "length_accuracy": "length of a sentence told right",
+    "pos_control_accuracy": "random tags of words told right",
+    "pos_selectivity": "parts of speech, above random tags",
+}
+_GROUPS = {
+    "attention": "pattern",
+    "minimal-pairs": "phenomenon",
+    "cloze": "relation",
+    "linear": "part of speech",
 }
 WORD_CLASSES = "word-classes"
 CLASSES = ("determiner", "conjunction", "preposition", "pronoun", "auxiliary", "adverb", "verb", "noun", "adjective",
            "proper noun")  # fmt: skip
 """In the order of Chiang et al. 2020."""
-_SHARES = ("accuracy", "confidence", "reliability", "share", "top1", "top10", "knn", "linear")
+_SHARES = ("accuracy", "confidence", "reliability", "share", "top1", "top10", "knn", "linear", "selectivity")
 
 
 def measured(found: Sequence[Cohort]) -> list[str]:
@@ -164,7 +176,7 @@ def measure(name: str) -> str:
 
 def group(name: str) -> str:
     """What the groups of a probe are."""
-    return {"attention": "pattern", "minimal-pairs": "phenomenon", "cloze": "relation"}.get(name, "group")
+    return _GROUPS.get(name, "group")
 
 
 def is_share(name: str) -> bool:

@@ -1,0 +1,166 @@
+"""Many multinomial logistic regressions with the same labels, one for each set of features, solved side by side.
+
+Each minimises the mean cross-entropy plus ridge/2 · ‖W‖² over all weights W; the constant is a feature like any other.
+That is strongly convex, so the loss is at most ‖gradient‖² / (2 · ridge) above its minimum: this says when one is
+solved. No problem's answer depends on which others are solved with it.
+
+L-BFGS (Nocedal 1980; Nocedal & Wright 2006, 7.2) from W = 0. Scores are linear in W, so the search along a direction
+needs the change of the scores in that direction and no further product with the features: an iteration costs two such
+products, however many points the search looks at.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+MEMORY = 10
+"""Pairs of steps and changes of the gradient that L-BFGS remembers."""
+SLOPE = 0.5
+"""A search ends where the slope is at most this share of the first one."""
+SEARCHES = 30
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What was found."""
+
+    weight: Float[Tensor, "problem feature label"]
+    above: Float[Tensor, " problem"]
+    """At most so far above the least possible one is the loss, in nats."""
+    iterations: int
+
+
+def fit(
+    x: list[Float[Tensor, "thing feature"]],
+    label: Int64[Tensor, " thing"],
+    labels: int,
+    ridge: float,
+    tolerance: float = 1e-4,
+    most: int = 1000,
+) -> Fit:
+    """The weights of every problem: within `tolerance` nats of its minimum, unless `most` iterations were too few."""
+    with torch.autocast(x[0].device.type, enabled=False):
+        here = _Problems(x, label, labels, ridge)
+        weight, above = torch.zeros_like(here.w), torch.zeros_like(here.loss)
+        number = torch.arange(len(x), device=above.device)
+        for iteration in range(most + 1):
+            far = here.gradient.square().sum((1, 2)) / (2 * ridge)
+            weight[number], above[number] = here.w, far
+            moving = (far > tolerance).nonzero()[:, 0]
+            if not len(moving) or iteration == most:
+                break
+            if len(moving) < len(number):
+                number = number[moving]
+                here.keep(moving)
+            here.move()
+    return Fit(weight, above, iteration)
+
+
+def standardised(x: Float[Tensor, "thing feature"], known: int) -> Float[Tensor, "thing feature+1"]:
+    """Every feature with mean 0 and variance 1 over the first `known` things, and one more that is always 1.
+
+    A feature that does not vary becomes 0.
+    """
+    deviation, mean = torch.std_mean(x[:known], 0, correction=0)
+    varies = deviation > 1e-6 * mean.abs()
+    found = x.new_ones(len(x), x.shape[1] + 1)
+    torch.sub(x, mean, out=found[:, :-1]).div_(torch.where(varies, deviation, torch.inf))
+    return found
+
+
+class _Problems:
+    """Problems that are not solved yet: where they are, and what they remember of the way."""
+
+    def __init__(
+        self, x: list[Float[Tensor, "thing feature"]], label: Int64[Tensor, " thing"], labels: int, ridge: float
+    ):
+        self.x, self.label, self.ridge, self.n = x, label, ridge, len(label)
+        self.w = x[0].new_zeros(len(x), x[0].shape[1], labels)
+        self.scores = self.w.new_zeros(len(x), self.n, labels)
+        self.loss, self.gradient = self._at(torch.full_like(self.scores, 1.0 / labels))
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+
+    def keep(self, which: Int64[Tensor, " kept"]) -> None:
+        """Go on with some of them."""
+        self.x = [self.x[i] for i in which.tolist()]
+        self.w, self.scores, self.loss, self.gradient = (
+            each[which] for each in (self.w, self.scores, self.loss, self.gradient)
+        )
+        self.pairs = [(step[which], change[which]) for step, change in self.pairs]
+
+    def move(self) -> None:
+        """One step of L-BFGS."""
+        direction = self._direction()
+        rise = torch.stack([x @ d for x, d in zip(self.x, direction, strict=True)])
+        size, probability = self._search(direction, rise)
+        step, before = size * direction, self.gradient
+        self.w += step
+        self.scores += size * rise
+        self.loss, self.gradient = self._at(probability)
+        self.pairs = [*self.pairs[1 - MEMORY :], (step, self.gradient - before)]
+
+    def _at(self, probability: Float[Tensor, "problem thing label"]) -> tuple[Tensor, Tensor]:
+        """Loss and gradient where the labels have these probabilities; these are overwritten."""
+        gold = self._of_label(probability)
+        loss = self.ridge / 2 * _dot(self.w, self.w) - gold.log().mean(1)
+        probability.scatter_(2, self._index(), (gold - 1)[..., None])
+        gradient = torch.stack([x.T @ p for x, p in zip(self.x, probability, strict=True)])
+        return loss, gradient.div_(self.n).add_(self.w, alpha=self.ridge)
+
+    def _direction(self) -> Float[Tensor, "problem feature label"]:
+        """Downhill: minus the gradient times what L-BFGS knows of the inverse of the second derivative."""
+        found, shares = -self.gradient, []
+        for step, change in reversed(self.pairs):
+            shares.append(_dot(step, found) / _dot(step, change))
+            found = found - _spread(shares[-1]) * change
+        if self.pairs:
+            step, change = self.pairs[-1]
+            found = found * _spread(_dot(step, change) / _dot(change, change))
+        for step, change in self.pairs:
+            found = found + _spread(shares.pop() - _dot(change, found) / _dot(step, change)) * step
+        return found
+
+    def _search(
+        self, direction: Float[Tensor, "problem feature label"], rise: Float[Tensor, "problem thing label"]
+    ) -> tuple[Float[Tensor, "problem 1 1"], Float[Tensor, "problem thing label"]]:
+        """How far to go along the direction, and the probabilities there: Newton's method in a bracket.
+
+        The loss is convex along it. The slope there is small beside the first, and the loss no greater than it was.
+        """
+        along, across = self.ridge * _dot(self.w, direction), self.ridge * _dot(direction, direction)
+        own, of_gold = self.ridge / 2 * _dot(self.w, self.w), self._of_label(rise).mean(1)
+        first = _dot(self.gradient, direction)
+        size = torch.ones_like(first)
+        low, high = torch.zeros_like(first), torch.full_like(first, torch.inf)
+        rounding = 8 * torch.finfo(first.dtype).eps * self.loss.abs()
+        for _ in range(SEARCHES):
+            probability = torch.add(self.scores, _spread(size) * rise).softmax(2)
+            mean = (probability * rise).sum(2)
+            slope = mean.mean(1) - of_gold + along + size * across
+            loss = own + size * along + size**2 / 2 * across - self._of_label(probability).log().mean(1)
+            enough = (slope.abs() <= SLOPE * first.abs()) & (loss <= self.loss + rounding)
+            if enough.all():
+                break
+            bend = ((probability * rise).mul_(rise).sum(2) - mean**2).mean(1) + across
+            low, high = torch.where(slope < 0, size, low), torch.where(slope < 0, high, size)
+            better = size - slope / bend
+            middle = torch.where(high.isinf(), 2 * size, (low + high) / 2)
+            better = torch.where((better > low) & (better < high), better, middle)
+            size = torch.where(enough, size, better)
+        return _spread(size), probability
+
+    def _index(self) -> Int64[Tensor, "problem thing 1"]:
+        return self.label.expand(len(self.x), -1)[..., None]
+
+    def _of_label(self, of_all: Float[Tensor, "problem thing label"]) -> Float[Tensor, "problem thing"]:
+        return of_all.gather(2, self._index())[..., 0]
+
+
+def _dot(a: Float[Tensor, "problem feature label"], b: Float[Tensor, "problem feature label"]) -> Tensor:
+    return (a * b).sum((1, 2))
+
+
+def _spread(x: Float[Tensor, " problem"]) -> Float[Tensor, "problem 1 1"]:
+    return x[:, None, None]
