@@ -95,8 +95,8 @@ def watch(
     jobs, known = _jobs(series, chosen, opened, tables.measured())
     faults, measured, began = list(series.faults), 0, time.monotonic()
     if jobs:
-        names = ", ".join(probe.name for probe in opened)
-        log.info("%s: %s of %d checkpoint%s …", series.name, names, len(jobs), "s" * (len(jobs) > 1))
+        what = ", ".join(probe.name for probe in opened)
+        log.info("%s: %s of %d checkpoint%s …", series.name, what, len(jobs), "s" * (len(jobs) > 1))
     for job, answers in _measured(series, opened, jobs, threads or cores()):
         if isinstance(answers, str):
             faults.append(answers)
