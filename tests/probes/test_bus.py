@@ -1,19 +1,23 @@
 """The bus: what is measured while a run trains, and that training does not notice."""
 
+import itertools
 import json
 import logging
+import re
 
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from watched import LOUD, QUIET, Killed, probe, recipe, train, watching
 
 from sesame.config import Bert, Probe, Watch
 from sesame.engine import checkpoint, machine
 from sesame.engine.run import Run
 from sesame.errors import UserError
-from sesame.probes import Ask, bus
+from sesame.probes import Ask, bus, schedule
 
 torch.set_num_threads(1)
 
@@ -117,7 +121,7 @@ def test_the_budget_decides_and_is_frozen_and_read_again(tmp_path, caplog):
         train(made, tmp_path / "run", killed_at=7)
     plan = json.loads((tmp_path / "run" / "probes.json").read_bytes())
     assert plan["at"] == list(range(17)) and plan["cost"] < 1  # a minute is enough for every step
-    assert "s each time, 17 times: at steps 0, 1, 2, 3 … and the last" in caplog.text
+    assert "s each time, 17 times: at steps 0, 1, 2 … 16" in caplog.text
     plan["at"] = [0, 3, 9, 16]  # what is read is what holds
     (tmp_path / "run" / "probes.json").write_text(json.dumps(plan))
     run = train(made, tmp_path / "run")
@@ -130,6 +134,42 @@ def test_probes_that_are_too_dear_are_measured_first_and_last_and_it_is_said(tmp
     assert steps_of(run) == [0, 10]
     assert "all together may take 0.1 s (--watch.budget 0.05): measured at steps 0, 10 only." in caplog.text
     assert "start the run with --watch." in caplog.text and "--watch.at" in caplog.text
+
+
+def said(caplog, end: int, cost: float, seconds: float, budget: float = 0.05) -> logging.LogRecord:
+    caplog.set_level(logging.INFO, "sesame")
+    caplog.clear()
+    bus._say(schedule.planned(end, cost, seconds, seconds), end, budget)
+    (record,) = caplog.records
+    return record
+
+
+def test_powers_of_two_above_the_spacing_are_not_missed(caplog):
+    record = said(caplog, 9766, 0.3, 76.0)
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == (
+        "probes: 0.3 s each time, 252 times: at steps 0, 1, 2 … 32, 40, then every 40 up to 9766"
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    end=st.integers(1, 20_000),
+    cost=st.floats(0.001, 3),
+    seconds=st.floats(0, 200),
+    budget=st.sampled_from([0.004, 0.05, 0.3, 0.99, 1.0]),
+)
+def test_what_is_said_of_a_schedule_is_short_and_advises_no_smaller_budget(caplog, end, cost, seconds, budget):
+    record = said(caplog, end, cost, seconds, budget)
+    message = record.getMessage()
+    at = schedule.planned(end, cost, seconds, seconds).at
+    steps = re.search(r"at steps (.*?)( only|$)", message).group(1)  # type: ignore[union-attr]
+    assert len(re.findall(r"\d+", steps)) <= bus.FEW + 2 and steps.startswith("0") and steps.endswith(str(end))
+    gap = max(b - a for a, b in itertools.pairwise(at))
+    left_out = {2**k for k in range(15) if 2**k < min(gap, end)} - set(at)
+    assert (record.levelno == logging.WARNING) == bool(left_out)
+    if advised := re.search(r"start the run with --watch\.budget ([\d.]+)", message):
+        assert budget < float(advised.group(1)) < 1
 
 
 def test_what_is_prepared_once_is_no_cost_of_a_measurement():

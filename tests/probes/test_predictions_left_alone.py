@@ -9,7 +9,7 @@ import readers
 import torch
 
 from sesame import config
-from sesame.probes import Ask, Item, Value, find, prediction, word_classes
+from sesame.probes import Ask, Item, Value, downstream, find, prediction, word_classes
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,8 @@ def small(monkeypatch):
     for module, light, full in ((word_classes, "LIGHT", "FULL"), (prediction, "LIGHT_ROWS", "FULL_ROWS")):
         monkeypatch.setattr(module, light, 6 if module is prediction else 40)
         monkeypatch.setattr(module, full, 9 if module is prediction else 60)
+    for size in ("LIGHT", "FULL"):
+        monkeypatch.setattr(downstream, size, downstream.Size(12, 4, 4, 2))
 
 
 def source_of(probe: str, folder: Path) -> str:
@@ -30,6 +32,11 @@ def source_of(probe: str, folder: Path) -> str:
         "minimal-pairs": {"sentence_good": "she liked them.", "sentence_bad": "she liked they."},
         "cloze": {"text": "she walked into [MASK].", "answer": "paris"},
     }
+    if probe == "downstream":
+        for part, count in (("train", 12), ("dev", 4), ("test", 4)):
+            rows = "".join(f"{readers.sentence(n, count)}\t{n % 2}\n" for n in range(count))
+            (folder / f"{part}.tsv").write_text(f"text\tlabel\n{rows}")
+        return str(folder)
     if probe not in told:
         return ""
     (folder / "told.jsonl").write_text(json.dumps(told[probe]) + "\n")
@@ -37,7 +44,7 @@ def source_of(probe: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("make", [readers.bert, readers.gpt])
-@pytest.mark.parametrize("name", ["word-classes", "minimal-pairs", "cloze", "frequency", "calibration"])
+@pytest.mark.parametrize("name", ["word-classes", "minimal-pairs", "cloze", "frequency", "calibration", "downstream"])
 def test_a_measurement_leaves_everything_as_it_was_and_gives_the_same_again(data, tmp_path, name, make):
     model, probe = make(data), find(config.Probe(name=name))
     assert probe.reads == {"text"}

@@ -94,7 +94,12 @@ def _order(found: "Acquisition", metric: str) -> Any:
         if group.reached
     ]
     columns = ["group", "final", f"half, {unit}", f"nine tenths, {unit}", "half, step", "rank"]
-    return table(f"{metric}: when it was learned, with 95% intervals", columns, rows)
+    from sesame.probes.acquisition import LAST
+
+    if not rows:
+        return f"{metric}: no group counts as learned yet. The final score is the mean of the last {LAST} measurements."
+    title = f"{metric}: when it was learned, with 95% intervals (final: the mean of the last {LAST} measurements)"
+    return table(title, columns, rows)
 
 
 def _compared(found: "Acquisition", runs: tuple[Path, ...]) -> list[Any]:

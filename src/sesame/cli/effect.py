@@ -1,5 +1,6 @@
 """`sesame effect RUN TWIN`"""
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,8 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from sesame.cli.output import emit, table
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from sesame.probes.paired import Difference
@@ -18,8 +21,9 @@ class Effect:
     """What a twin does differently from the run it was forked from: the same items, compared one by one."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run, …"""
     twin: Annotated[Positional[Path], arg(metavar="TWIN")]
-    """Both measured alike: pretrain --probe, or sesame watch."""
+    """… and its twin, both measured alike: pretrain --probe, or sesame watch."""
     probe: str = "word-classes"
     """The probe whose items are compared."""
     metric: str = ""
@@ -43,6 +47,11 @@ def effect_command(argv: list[str]) -> int:
     first, second = (opened(run, probe, metric, options.source) for run in (options.run, options.twin))
     found = differences(first, second)
     last = max(one.step for one in found)
+    if last <= (parted := _parted(options.twin)):
+        log.warning(
+            "The last step at which both were measured is %d, and they part at %d: so far they are the same run. "
+            "Measure both: sesame watch %s %s", last, parted, options.run, options.twin,
+        )  # fmt: skip
     result = {"run": str(options.run), "twin": str(options.twin), "probe": probe, "metric": metric}
     emit(
         "effect", {**result, "differences": [asdict(one) for one in found]},
@@ -50,6 +59,15 @@ def effect_command(argv: list[str]) -> int:
         as_json=options.json, path=options.result,
     )  # fmt: skip
     return 0
+
+
+def _parted(twin: Path) -> int:
+    """The step at which a twin parts from its run; -1 where it is no twin but another run."""
+    from sesame.config import TextData
+    from sesame.engine.run import Run, is_run
+
+    data = Run.open(twin).recipe.data if is_run(twin) else None
+    return data.twin.at if isinstance(data, TextData) and data.twin else -1
 
 
 def _table(metric: str, step: int, found: list["Difference"]) -> object:

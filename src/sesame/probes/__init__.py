@@ -3,7 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ PROBES: dict[str, str] = {
     "frequency": "sesame.probes.frequency",
     "calibration": "sesame.probes.calibration",
     "linear": "sesame.probes.linear",
+    "downstream": "sesame.probes.downstream",
     "rank": "sesame.probes.rank",
     "geometry": "sesame.probes.geometry",
     "attention": "sesame.probes.attention",
@@ -41,6 +42,8 @@ class Opened:
     """Of "text", "images" and "speech": the data of the models that it can measure."""
     about: str
     """The first line of its docstring."""
+    files: Callable[[str], Sequence[Path]] = lambda source: [Path(source)]
+    """The files and folders that a measurement on a source depends on: a probe's own `files`, if it has one."""
 
     @property
     def name(self) -> str:
@@ -95,7 +98,8 @@ def find(probe: config.Probe) -> Opened:
     if not callable(measure):
         raise UserError(f"{path}: it has no function measure(model, ask). docs/write-your-own-probe.md shows one.")
     reads = frozenset(getattr(module, "READS", ("text", "images", "speech")))
-    return Opened(probe, measure, reads, (module.__doc__ or probe.name).strip().splitlines()[0])
+    about = (module.__doc__ or probe.name).strip().splitlines()[0]
+    return Opened(probe, measure, reads, about, getattr(module, "files", Opened.files))
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from sesame.config import Recipe
@@ -24,6 +25,9 @@ from sesame.probes.schedule import Schedule, powers_of_two
 from sesame.probes.table import Tables
 
 log = logging.getLogger(__name__)
+
+FEW = 6
+"""Steps that a message names one by one."""
 
 
 def hooks(recipe: Recipe) -> list[Hook]:
@@ -123,17 +127,35 @@ class Bus:
 
 
 def _say(plan: Schedule, end: int, budget: float) -> None:
-    """What measuring costs, and when it happens; where the budget leaves little of it, how to raise it."""
+    """What measuring costs, and when it happens; where the budget leaves out early steps, how to raise it.
+
+    The powers of two above the spacing are not missing: every N is measured there, which is more.
+    """
     at = plan.at
-    wanted = [step for step in powers_of_two(end) if step < end]
-    if set(wanted) <= set(at):
-        few = ", ".join(map(str, at[:4])) + (" …" if len(at) > 4 else "")
-        log.info("probes: %.1f s each time, %d times: at steps %s and the last", plan.cost, len(at), few)
+    spacing = max(b - a for a, b in pairwise(at)) if len(at) > 1 else end
+    early = [step for step in powers_of_two(end) if step < min(spacing, end)]
+    if set(early) <= set(at):
+        log.info("probes: %.1f s each time, %d times: at steps %s", plan.cost, len(at), _steps(at))
         return
+    wanted = [step for step in powers_of_two(end) if step < end]
     raised = budget * plan.cost * (len(wanted) + 2) / plan.seconds if plan.seconds else 1.0
-    more = f"--watch.budget {math.ceil(100 * raised) / 100:g}" if raised < 1 else "--watch.every N"
+    raised = max(math.ceil(100 * raised), math.floor(100 * budget) + 1) / 100
+    more = f"--watch.budget {raised:g}" if raised < 1 else "--watch.every N"
     log.warning(
         "probes: %.1f s each time, and all together may take %.1f s (--watch.budget %g): measured at steps %s only. "
         "For more, start the run with %s, or name the steps with --watch.at.",
-        plan.cost, plan.seconds, budget, ", ".join(map(str, at)), more,
+        plan.cost, plan.seconds, budget, _steps(at), more,
     )  # fmt: skip
+
+
+def _steps(at: Sequence[int]) -> str:
+    """A handful of steps, and how it goes on: `0, 1, 2 … 16, 32, then every 42 up to 9766`."""
+    if len(at) <= FEW:
+        return ", ".join(map(str, at))
+    every = at[-2] - at[-3]
+    first = next(i for i in range(len(at)) if all(b - a == every for a, b in pairwise(at[i:-1])))
+    if len(at) - first < FEW:  # no stretch of equal spaces to speak of
+        return f"{', '.join(map(str, at[: FEW - 2]))} … {at[-1]}"
+    begin = at[: first + 1]
+    said = ", ".join(map(str, begin)) if len(begin) <= FEW else f"0, 1, 2 … {begin[-2]}, {begin[-1]}"
+    return f"{said}, then every {every} up to {at[-1]}" if every > 1 else f"0, 1, 2 … {at[-1]}"

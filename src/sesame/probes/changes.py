@@ -11,9 +11,6 @@ from sesame.probes.base import NO_LAYER
 from sesame.probes.measuring import FULL
 from sesame.probes.table import VALUE_SCHEMA, Tables, read
 
-MOST = 3
-"""Groups and layers that are shown of a metric which has no number for all together."""
-
 
 @dataclass(frozen=True)
 class Change:
@@ -35,8 +32,8 @@ class Change:
 
 
 def changes(tables: Tables, probes: Sequence[tuple[str, str]], steps: Collection[int]) -> tuple[Change, ...]:
-    """Of every metric of these (probe, source), at these steps: the number for all together, or else those of the
-    groups and layers that changed most. What stayed as it was is left out.
+    """Of every metric of these (probe, source), at these steps: the number for all together, or else that of the group
+    and layer that changed most. What stayed as it was is left out.
     """
     table = read(tables.values, VALUE_SCHEMA)
     wanted = pc.and_(pc.equal(table["form"], FULL), pc.is_in(table["step"], pa.array(sorted(steps), pa.int64())))
@@ -57,5 +54,5 @@ def changes(tables: Tables, probes: Sequence[tuple[str, str]], steps: Collection
                 of[metric].append(Change(probe, metric, group, layer, first, before, last, value))
         for several in of.values():
             whole = [one for one in several if not one.group and one.layer == NO_LAYER]
-            found += whole or sorted(several, key=lambda one: -abs(one.last - one.first))[:MOST]
+            found += whole or [max(several, key=lambda one: abs(one.last - one.first))]
     return tuple(found)

@@ -7,8 +7,10 @@ of a probe is no matrix product, for several threads to be shared well.
 import hashlib
 import logging
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,10 @@ def watch(
     folder.mkdir(parents=True, exist_ok=True)
     tables = Tables(folder)
     jobs, known = _jobs(series, chosen, opened, tables.measured())
-    faults, measured = list(series.faults), 0
+    faults, measured, began = list(series.faults), 0, time.monotonic()
+    if jobs:
+        what = ", ".join(probe.name for probe in opened)
+        log.info("%s: %s of %d checkpoint%s …", series.name, what, len(jobs), "s" * (len(jobs) > 1))
     for job, answers in _measured(series, opened, jobs, threads or cores()):
         if isinstance(answers, str):
             faults.append(answers)
@@ -104,7 +109,10 @@ def watch(
             elif each not in faults:
                 faults.append(each)
                 log.warning("step %d: %s", job.saved.step, each)
-        log.info("%s: step %d is measured (%d of %d)", series.name, job.saved.step, jobs.index(job) + 1, len(jobs))
+        done = jobs.index(job) + 1
+        left = (time.monotonic() - began) / done * (len(jobs) - done)
+        said = f", about {timedelta(seconds=round(left))} left" if left else ""
+        log.info("%s: step %d is measured (%d of %d%s)", series.name, job.saved.step, done, len(jobs), said)
     if not measured and not known:
         raise UserError(faults[-1] if faults else f"{name}: there is nothing to measure.")
     names = tuple(dict.fromkeys(probe.name for probe in opened))
@@ -144,9 +152,9 @@ def _jobs(
 def _contents(probe: Opened) -> str:
     """Hash of the files that the user gave: a probe of their own, and what it is measured on."""
     digest = hashlib.blake2b(digest_size=16)
-    for given in (probe.config.name, probe.config.source):
-        path = Path(given)
-        if given and path.exists():
+    source = probe.config.source
+    for path in (Path(probe.config.name), *(probe.files(source) if source else ())):
+        if path.exists():
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file():
                     digest.update(f"{file.relative_to(path)} ".encode())

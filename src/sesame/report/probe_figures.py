@@ -50,7 +50,8 @@ def parts(found: Sequence[Cohort]) -> list[Part]:
         on = source if [name for name, _ in things].count(probe) > 1 else ""
         own = tuple(measure for measure in known if measure[:2] == (probe, source))
         probed = Probed(found, own, slug("learned", probe, on))
-        made.append(probed.part(wording.probe(probe) + (f": {on}" if on else "")))
+        title = wording.probe(probe, on or (source if probe == wording.DOWNSTREAM else ""))
+        made.append(probed.part(title))
     return made
 
 

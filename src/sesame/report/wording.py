@@ -27,6 +27,7 @@ METRIC_NAMES = {
     "f1": "F1",
     "em": "exact match",
     "exact_match": "exact match",
+    "exact": "exact match",
 }
 
 
@@ -139,7 +140,7 @@ _GROUPS = {
     "cloze": "relation",
     "linear": "part of speech",
 }
-WORD_CLASSES = "word-classes"
+WORD_CLASSES, DOWNSTREAM = "word-classes", "downstream"
 CLASSES = ("determiner", "conjunction", "preposition", "pronoun", "auxiliary", "adverb", "verb", "noun", "adjective",
            "proper noun")  # fmt: skip
 """In the order of Chiang et al. 2020."""
@@ -162,16 +163,18 @@ def measured(found: Sequence[Cohort]) -> list[str]:
     return said
 
 
-def probe(name: str) -> str:
-    """word-classes -> Word classes; the name of a user's file without its folder."""
+def probe(name: str, on: str = "") -> str:
+    """word-classes -> Word classes; the name of a user's file without its folder; after it, what it is measured on."""
     words = Path(name).stem.replace("-", " ").replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return words[:1].upper() + words[1:] + (f": {on}" if on else "")
 
 
 def measure(name: str) -> str:
     """mask_prediction_matched -> mask prediction, at matched word frequency."""
-    base, matched, _ = name.partition("_matched")
-    return _MEASURES.get(base, base.replace("_", " ")) + (", at matched word frequency" if matched else "")
+    for end, said in (("_matched", ", at matched word frequency"), ("_frozen", ", of a head on the frozen backbone")):
+        if name.endswith(end):
+            return measure(name.removesuffix(end)) + said
+    return _MEASURES.get(name) or metric(name)
 
 
 def group(name: str) -> str:

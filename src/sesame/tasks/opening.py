@@ -5,6 +5,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -59,10 +60,26 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
         return task_data(path.resolve().name, _of_folder(path, fields), notes)
     if path.suffix == ".json" and path.is_file():
         return task_data(path.stem, _of_file(path, fields), notes)
+    from sesame.tasks.pydocs import TASKS
+
+    like = [f"pydocs/{name}" for name in get_close_matches(path.name, TASKS)]
+    meant = f" Did you mean {', '.join(like)}?" if like else ""
     raise UserError(
-        f"{spec}: no such task. Give pydocs/NAME (built in), a folder with train, dev and test files, a task file "
-        "(.json), or hf:NAME."
+        f"{spec}: no such task.{meant} Give pydocs/NAME (built in), a folder with train, dev and test files, a task "
+        "file (.json), or hf:NAME."
     )
+
+
+def files_of(spec: str) -> list[Path]:
+    """The files and folders that the task `spec` is made of; none of a built-in one or one of the hub.
+
+    Raises UserError for a task file that cannot be read.
+    """
+    path = Path(spec).expanduser()
+    if spec.startswith(("pydocs/", "hf:")) or not path.exists():
+        return []
+    c = _of_file(path, {}) if path.suffix == ".json" and path.is_file() else config.TaskFiles()
+    return [path, *(Path(file) for file in (c.train, c.dev, c.test) if file)]
 
 
 def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
