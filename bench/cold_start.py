@@ -27,7 +27,8 @@ from rich.table import Table
 from sesame import prepare, recipes
 from sesame.config import Bert, Recipe, TextData, Transformer
 from sesame.data import open_data
-from sesame.engine import build, loop
+from sesame.engine import build, loop, products
+from sesame.engine.distributed import Team
 from sesame.engine.hooks import evaluate
 from sesame.engine.run import Config, Run
 
@@ -65,6 +66,7 @@ def recipe_of(a: argparse.Namespace, store: Path, start: str, seed: int, steps: 
 def training_of(recipe: Recipe) -> Any:
     data = open_data(recipe.data)
     recipe = build.freeze(recipe, data)
+    recipe = msgspec.structs.replace(recipe, products=products.chosen(recipe, Team()))  # as `sesame pretrain` does
     return loop.set_up(recipe, Run(Path(tempfile.mkdtemp()), Config(recipe=recipe, machine={})), data)
 
 

@@ -62,11 +62,12 @@ def encoded_of(o: Options) -> tuple[Any, Any]:
 def ours(o: Options) -> dict[str, float]:
     import torch
 
-    from sesame.engine import machine
+    from sesame.engine import machine, products
     from sesame.tasks.arms import network_of
     from sesame.tasks.finetune import fine_tune
 
     torch.set_num_threads(o.settings.threads)
+    products.use(products.fastest(o.settings.threads))  # as `sesame finetune` does
     machine.keep_freed_memory()
     model, encoded = encoded_of(o)
 

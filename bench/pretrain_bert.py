@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from compare import alternate, peak_memory, show
 
@@ -77,11 +78,13 @@ def recipe_of(o: Options) -> Recipe:
 # ---------------------------------------------------------------------------------------------- ours
 def training_of(o: Options) -> Any:
     from sesame.data import open_data
-    from sesame.engine import build, loop
+    from sesame.engine import build, loop, products
+    from sesame.engine.distributed import Team
     from sesame.engine.run import Config, Run
 
     data = open_data(recipe_of(o).data)
     recipe = build.freeze(recipe_of(o), data)
+    recipe = msgspec.structs.replace(recipe, products=products.chosen(recipe, Team()))  # as `sesame pretrain` does
     scratch = Path(tempfile.mkdtemp(dir=o.store.parent))
     return loop.set_up(recipe, Run(scratch, Config(recipe=recipe, machine={})), data)
 
