@@ -138,7 +138,7 @@ def _say(plan: Schedule, end: int, budget: float) -> None:
         log.info("probes: %.1f s each time, %d times: at steps %s", plan.cost, len(at), _steps(at))
         return
     wanted = [step for step in powers_of_two(end) if step < end]
-    raised = budget * plan.cost * (len(wanted) + 2) / plan.seconds if plan.seconds else 1.0
+    raised = min(budget * plan.cost * (len(wanted) + 2) / plan.seconds, 1.0) if plan.seconds else 1.0
     raised = max(math.ceil(100 * raised), math.floor(100 * budget) + 1) / 100
     more = f"--watch.budget {raised:g}" if raised < 1 else "--watch.every N"
     log.warning(
