@@ -290,7 +290,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
 class Generate(Struct, frozen=True, kw_only=True):
     """How a model writes on."""
 
-    max_tokens: Positive = 128
+    max_tokens: Positive = 100
     """Tokens written at most."""
     samples: Positive = 1
     """Texts for each prompt."""

@@ -10,7 +10,7 @@ from writers import bart, gpt, next_scores, words
 from sesame.data.batch import Rows
 from sesame.data.text import examples_of, rows_of
 from sesame.models.cache import Cache
-from sesame.tasks.decoders import CausalDecoder, decoder_of, lay_out
+from sesame.tasks.decoders import decoder_of, lay_out
 
 VOCABULARY = words(30)
 IDS = st.lists(st.integers(5, 29), min_size=1, max_size=7)
@@ -54,7 +54,7 @@ def test_the_cache_holds_what_packed_rows_compute() -> None:
     batch, number = examples_of(texts, VOCABULARY, 24)
     assert len(batch.ids) == 1
     packed = model.objective.backbone(rows_of(batch)).last[0]
-    decoder = CausalDecoder(model)
+    decoder = decoder_of(model)
     decoder.start([[VOCABULARY.cls, *ids[:-1]] for ids in texts], 4, False)
     last = decoder.step(torch.tensor([ids[-1] for ids in texts]))
     for row, (n, ids) in enumerate(zip(number.tolist(), texts, strict=True)):

@@ -96,26 +96,25 @@ def test_pieces_are_whole_characters_and_none_of_a_stop_text(text, stop) -> None
     ids = vocabulary.encode_batch([text])[0]
     assert len(ids) == len(text.encode())
     written = next((n for n, token in enumerate(ids, 1) if writing.add(token)), len(ids))
-    said, stopped = writing.finished()
-    at = min((text.find(s) for s in stop if s in text), default=None)
-    assert said == (text if at is None else text[:at])
-    assert stopped == (at is not None)
+    said, stopped = writing.finished(ids[:written])
+    ends = [n for n in range(1, len(text) + 1) if any(s in text[:n] for s in stop)]
+    shown = text[: ends[0]] if ends else text  # nothing is written after the token that completes a stop text
+    assert written == len(shown.encode())
+    assert stopped == bool(ends)
+    assert said == (shown[: min(shown.find(s) for s in stop if s in shown)] if ends else text)
     assert "".join(told) == said
     assert all("\N{REPLACEMENT CHARACTER}" not in piece for piece in told)
-    if stopped:  # nothing is written after the token that completes a stop text
-        assert written == min(len(text[: text.find(s) + len(s)].encode()) for s in stop if s in text)
-    else:
-        assert written == len(ids)
 
 
 def test_bytes_that_are_no_character_are_told_at_the_end() -> None:
     vocabulary = letters()
     told: list[str] = []
     writing = Writing(vocabulary.decode, (), told.append)
-    for token in vocabulary.encode_batch(["a😀"])[0][:3]:
+    ids = vocabulary.encode_batch(["a😀"])[0][:3]
+    for token in ids:
         writing.add(token)
     assert told == ["a"]
-    assert writing.finished() == ("a\N{REPLACEMENT CHARACTER}", False)
+    assert writing.finished(ids) == ("a\N{REPLACEMENT CHARACTER}", False)
 
 
 def test_what_is_told_is_what_is_given_back() -> None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
 
 from sesame.data.encode import WORD, Encoder
 from sesame.engine.build import Model
@@ -92,7 +91,7 @@ def windows(tokens: int, room: int, stride: int) -> list[tuple[int, int, int]]:
 def _queries(
     reader: Reader,
     ids: Sequence[Ids],
-    starts: Sequence[Int[np.ndarray, " word"]],
+    starts: Sequence[Ids],
     plans: Sequence[list[tuple[int, int, int]]],
 ) -> Iterator[Query]:
     for number, (text, words, plan) in enumerate(zip(ids, starts, plans, strict=True)):

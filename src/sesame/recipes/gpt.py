@@ -69,10 +69,10 @@ def _published(
 
 
 RECIPES = (
-    _small("gpt-tiny", 2, 128, lr=4e-3, minutes=5, vocab=4096),
-    _small("gpt-mini", 4, 256, lr=2e-3, minutes=30),
-    _small("gpt-small", 4, 512, lr=1e-3, minutes=60, length=256),
-    _small("gpt-medium", 8, 512, lr=7e-4, minutes=120, length=256),
+    _small("gpt-tiny", 2, 128, lr=4e-3, minutes=5.0, vocab=4096),
+    _small("gpt-mini", 4, 256, lr=2e-3, minutes=30.0),
+    _small("gpt-small", 4, 512, lr=1e-3, minutes=60.0, length=256),
+    _small("gpt-medium", 8, 512, lr=7e-4, minutes=120.0, length=256),
     _published("gpt2", 12, 768, lr=6e-4),
     _published("gpt2-medium", 24, 1024, lr=3e-4),
     _published("gpt2-large", 36, 1280, lr=2.5e-4),

@@ -6,15 +6,14 @@ length**length_penalty, where the length is what was written, its end token incl
 open beam, ranked at its present length, cannot enter the finished ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from sesame.config import Generate
-from sesame.tasks.decoders import Decoder
-from sesame.tasks.sampling import penalised
+from sesame.tasks.decoders import Decoder, Ids
+from sesame.tasks.sampling import penalised, seen_in
 
 
 @dataclass(frozen=True)
@@ -30,20 +29,14 @@ class Beam:
 NEVER = float("-inf")
 
 
-def beam_search(
-    decoder: Decoder,
-    scores: Float[Tensor, "prompt vocab"],
-    limit: Int[Tensor, " prompt"],
-    seen: Bool[Tensor, "prompt vocab"] | None,
-    settings: Generate,
-) -> list[list[Beam]]:
-    """The finished texts of each prompt, best first, after `decoder` has started and given `scores`.
-
-    `limit` is how many tokens may follow each prompt; `seen` are the tokens of each, for the repetition penalty.
-    """
+def beam_search(decoder: Decoder, read: Sequence[Ids], limits: Sequence[int], settings: Generate) -> list[list[Beam]]:
+    """The finished texts of each prompt, best first; `limits` says how many tokens may follow it."""
+    scores = decoder.start(read, max(limits), settings.long == "window")
+    limit = torch.tensor(limits, device=decoder.device)
+    seen = seen_in(read, scores.shape[1], decoder.device) if settings.repetition_penalty != 1 else None
     k, end, penalty = settings.beams, decoder.vocabulary.sep, settings.length_penalty
     prompts, vocab = scores.shape
-    device, longest = scores.device, int(limit.max())
+    device, longest = scores.device, max(limits)
     decoder.take(torch.arange(prompts, device=device).repeat_interleave(k))
     scores = scores.repeat_interleave(k, 0)
     seen = None if seen is None else seen.repeat_interleave(k, 0)

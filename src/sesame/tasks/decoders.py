@@ -20,6 +20,7 @@ from sesame.errors import UserError
 from sesame.models.cache import Cache
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
+from sesame.pretext.base import Objective
 from sesame.pretext.causal_lm import CausalLM
 from sesame.tasks.reading import name, reach
 
@@ -32,16 +33,13 @@ Logits = Float[Tensor, "row vocab"]
 class Decoder(ABC):
     """Rows of text that grow by a token a step. `start` once, then `step` and `take` in any order."""
 
-    def __init__(self, model: Model):
-        assert model.vocabulary is not None
-        self.vocabulary: Vocabulary = model.vocabulary
-        self.pretext = model.objective.pretext
-        self.reach = reach(model)
-        """Positions that the model has learned."""
-        model.objective.eval()
-        if (device := next(model.objective.parameters()).device).type == "cpu":
-            lay_out(model.objective)
-        self.device = device
+    def __init__(self, objective: Objective, vocabulary: Vocabulary, reach: int):
+        """`reach` is how many positions the model has learned."""
+        self.pretext, self.vocabulary, self.reach = objective.pretext, vocabulary, reach
+        self.device = next(objective.parameters()).device
+        objective.eval()
+        if self.device.type == "cpu":
+            lay_out(objective)
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -85,10 +83,10 @@ class CausalDecoder(Decoder):
     the context, its newer half is read anew from position 0, as a window: no row depends on how long the others are.
     """
 
-    def __init__(self, model: Model):
-        super().__init__(model)
-        assert isinstance(model.objective.backbone, Transformer)
-        self.backbone = model.objective.backbone
+    def __init__(self, objective: Objective, vocabulary: Vocabulary, reach: int):
+        super().__init__(objective, vocabulary, reach)
+        assert isinstance(objective.backbone, Transformer)
+        self.backbone = objective.backbone
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         return [[self.vocabulary.cls, *ids] if ids else [] for ids in self.vocabulary.encode_batch(prompts)]
@@ -160,10 +158,10 @@ class CausalDecoder(Decoder):
 class Seq2SeqDecoder(Decoder):
     """An encoder-decoder that reads the prompts in its encoder, and writes what its pretext task wants of them."""
 
-    def __init__(self, model: Model):
-        super().__init__(model)
-        assert isinstance(model.objective.backbone, EncoderDecoder)
-        self.backbone = model.objective.backbone
+    def __init__(self, objective: Objective, vocabulary: Vocabulary, reach: int):
+        super().__init__(objective, vocabulary, reach)
+        assert isinstance(objective.backbone, EncoderDecoder)
+        self.backbone = objective.backbone
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         """Names of special tokens mean those tokens: "[MASK]" is what infilling is about."""
@@ -217,9 +215,9 @@ def decoder_of(model: Model) -> Decoder:
     backbone, pretext = model.objective.backbone, model.objective.pretext
     if model.vocabulary is not None:
         if isinstance(backbone, EncoderDecoder):
-            return Seq2SeqDecoder(model)
+            return Seq2SeqDecoder(model.objective, model.vocabulary, reach(model))
         if isinstance(pretext, CausalLM):
-            return CausalDecoder(model)
+            return CausalDecoder(model.objective, model.vocabulary, reach(model))
     raise UserError(
         f"{name(model)} was not trained to write text from left to right, so it cannot generate. "
         "Choose a GPT, or an encoder-decoder."

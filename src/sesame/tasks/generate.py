@@ -9,17 +9,15 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from sesame.config import Generate
 from sesame.data.chance import purpose_key
 from sesame.engine.build import Model
 from sesame.errors import UserError, nearest
 from sesame.tasks.beam import beam_search
-from sesame.tasks.decoders import Decoder, decoder_of
+from sesame.tasks.decoders import CausalDecoder, Decoder, decoder_of
 from sesame.tasks.reading import name
-from sesame.tasks.sampling import Draw, log_probability, penalised, seen_in
+from sesame.tasks.sampling import write
 from sesame.tasks.streaming import Writing
 
 log = logging.getLogger(__name__)
@@ -79,11 +77,11 @@ def generate(
     with torch.inference_mode():
         for first in range(0, len(prompts), together):
             some = slice(first, first + together)
-            scores = decoder.start(read[some], max(limits[some]), settings.long == "window")
             way = _beams if settings.beams > 1 else _samples
-            found += way(decoder, scores, prompts[some], read[some], limits[some], first, settings, tell)
+            found += way(decoder, prompts[some], read[some], limits[some], first, settings, tell)
     if any(each.finish == "context" for each in found):
-        log.warning("writing ended where the context did, after %d positions; --long window goes on", decoder.reach)
+        more = "; --long window goes on" if isinstance(decoder, CausalDecoder) else ""
+        log.warning("writing ended where the context did, after %d positions%s", decoder.reach, more)
     return found
 
 
@@ -133,7 +131,6 @@ def _fitted(
 
 def _samples(
     decoder: Decoder,
-    scores: Tensor,
     prompts: Sequence[str],
     read: list[list[int]],
     limits: list[int],
@@ -141,79 +138,29 @@ def _samples(
     settings: Generate,
     tell: Tell | None,
 ) -> Iterator[Generated]:
-    """Token after token, for all samples of all prompts; rows that have ended are let go of when they are many."""
-    n, device, end = settings.samples, scores.device, decoder.vocabulary.sep
-    prompt = np.repeat(np.arange(len(prompts)), n)
-    rows = torch.from_numpy(prompt).to(device)
-    if n > 1:
-        decoder.take(rows)
-        scores = scores[rows]
-    key = np.array([purpose_key(text) for text in prompts], np.uint64)[prompt]
-    draw = Draw(settings, key, np.tile(np.arange(n), len(prompts)))
-    limit = torch.tensor(limits, device=device)[rows]
-    penalty = settings.repetition_penalty
-    seen = seen_in([read[i] for i in prompt], decoder.vocabulary.size, device) if penalty != 1 else None
-    longest, total = max(limits), len(prompt)
-    written = torch.zeros(total, longest, dtype=torch.int64, device=device)
-    size = torch.full((total,), longest, device=device)
-    likelihood = torch.zeros(total, dtype=torch.float64, device=device)
-    watched = _watched(decoder, read, prompt, first, n, settings, tell) if settings.stop or tell else None
-    row = torch.arange(total, device=device)  # which text each row of the decoder writes
-    open_ = torch.ones(total, dtype=torch.bool, device=device)
-    for place in range(longest):
-        token = draw(scores if seen is None else penalised(scores, seen, penalty), place)
-        written[row, place] = token
-        likelihood[row] += torch.where(open_, log_probability(scores, token), 0.0)
-        ends = open_ & ((token == end) | (place + 1 >= limit))
-        if watched is not None:
-            ends |= open_ & _heard(watched, row, token, open_, end)
-        size[row[ends]] = place + 1
-        open_ = open_ & ~ends
-        left = int(open_.sum())
-        if not left:
-            break
-        if left <= len(row) // 2:
-            kept = open_.nonzero()[:, 0]
-            decoder.take(kept)
-            draw.take(kept.numpy(force=True))
-            row, token, limit, open_ = row[kept], token[kept], limit[kept], open_[kept]
-            seen = None if seen is None else seen[kept]
-        if seen is not None:
-            seen.scatter_(1, token[:, None], True)
-        scores = decoder.step(token)
-    for number in range(total):
-        ids = written[number, : int(size[number])].tolist()
-        writing = watched[number] if watched is not None else Writing(partial(decoder.text, read[prompt[number]]))
-        text, stopped = writing.finished([i for i in ids if i != end] if watched is None else None)
-        limited = limits[prompt[number]] < settings.max_tokens
-        finish: Finish = "stop" if stopped else "end" if ids[-1] == end else "context" if limited else "length"
-        yield Generated(first + int(prompt[number]), number % n, text, len(ids), float(likelihood[number]), finish)
+    """All samples of some prompts, the first of which is prompt number `first`."""
+    n, end = settings.samples, decoder.vocabulary.sep
 
+    def telling(row: int) -> Callable[[str], None] | None:
+        return None if tell is None else lambda piece: tell(first + row // n, row % n, piece)
 
-def _watched(
-    decoder: Decoder, read: list[list[int]], prompt: Int[np.ndarray, " row"], first: int, n: int, settings: Generate,
-    tell: Tell | None,
-) -> list[Writing]:  # fmt: skip
-    """The texts as they grow, for stop texts and whoever listens."""
-
-    def telling(number: int) -> Callable[[str], None] | None:
-        return None if tell is None else lambda piece: tell(first + int(prompt[number]), number % n, piece)
-
-    return [Writing(partial(decoder.text, read[p]), settings.stop, telling(number)) for number, p in enumerate(prompt)]
-
-
-def _heard(watched: list[Writing], row: Tensor, token: Tensor, open_: Tensor, end: int) -> Tensor:
-    """Which rows have just written a stop text."""
-    stops = [
-        is_open and i != end and watched[r].add(i)
-        for r, i, is_open in zip(row.tolist(), token.tolist(), open_.tolist(), strict=True)
+    texts = [
+        Writing(partial(decoder.text, read[row // n]), settings.stop, telling(row)) for row in range(n * len(prompts))
     ]
-    return torch.tensor(stops, device=row.device)
+    listening = bool(settings.stop) or tell is not None
+    keys = np.array([purpose_key(text) for text in prompts], np.uint64)
+    heard = (lambda row, token: texts[row].add(token)) if listening else None
+    written = write(decoder, read, limits, settings, keys, heard)
+    likelihood = written.log_likelihood.tolist()
+    for row, (ids, size) in enumerate(zip(written.tokens.tolist(), written.size.tolist(), strict=True)):
+        ids = ids[:size]
+        text, stopped = texts[row].finished([i for i in ids if i != end])
+        finish = _finish(ids, end, stopped, limits[row // n] < settings.max_tokens)
+        yield Generated(first + row // n, row % n, text, size, likelihood[row], finish)
 
 
 def _beams(
     decoder: Decoder,
-    scores: Tensor,
     prompts: Sequence[str],
     read: list[list[int]],
     limits: list[int],
@@ -222,14 +169,15 @@ def _beams(
     tell: Tell | None,
 ) -> Iterator[Generated]:
     """The best `samples` beams of each prompt; a text is cut at its first stop text."""
-    penalty, end = settings.repetition_penalty, decoder.vocabulary.sep
-    seen = seen_in(read, decoder.vocabulary.size, scores.device) if penalty != 1 else None
-    found = beam_search(decoder, scores, torch.tensor(limits, device=scores.device), seen, settings)
-    for number, beams in enumerate(found):
+    end = decoder.vocabulary.sep
+    for number, beams in enumerate(beam_search(decoder, read, limits, settings)):
         for sample, beam in enumerate(beams[: settings.samples]):
             writing = Writing(partial(decoder.text, read[number]), settings.stop)
             text, stopped = writing.finished([i for i in beam.tokens if i != end])
-            limited = limits[number] < settings.max_tokens
-            ended: Finish = "end" if beam.tokens[-1] == end else "context" if limited else "length"
-            finish: Finish = "stop" if stopped else ended
+            finish = _finish(beam.tokens, end, stopped, limits[number] < settings.max_tokens)
             yield Generated(first + number, sample, text, len(beam.tokens), beam.log_likelihood, finish)
+
+
+def _finish(ids: Sequence[int], end: int, stopped: bool, limited: bool) -> Finish:
+    """Why a text ended; `limited`: fewer tokens were left of the context than were asked for."""
+    return "stop" if stopped else "end" if ids[-1] == end else "context" if limited else "length"

@@ -32,10 +32,9 @@ class Writing:
             self._tell(text[: len(text) - self._uncertain(text)])
         return self.stopped
 
-    def finished(self, ids: Sequence[int] | None = None) -> tuple[str, bool]:
-        """The whole text up to a stop text, and whether there was one; of `ids` where nothing was added before."""
-        if ids is not None:
-            self.ids = list(ids)
+    def finished(self, ids: Sequence[int]) -> tuple[str, bool]:
+        """The whole text of `ids`, added before or not, up to a stop text, and whether there was one."""
+        self.ids = list(ids)
         text = self._text()
         self._tell(text)
         return text, self.stopped
