@@ -96,9 +96,7 @@ def theirs(batch: int, tokens: int) -> tuple[float, int]:
 
     def once(new: int) -> float:
         began = time.perf_counter()
-        found: Any = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False
-        )
+        found: Any = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False)
         assert found.shape == (batch, PROMPT + new)
         return time.perf_counter() - began
 

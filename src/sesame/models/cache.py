@@ -11,8 +11,6 @@ from torch import Tensor
 from sesame.data.batch import Rows
 from sesame.models.attention import Links, split_heads
 
-Heads = Float[Tensor, "row heads time head"]
-
 
 class Kept:
     """Of one layer. `cross_*` are those of an encoder's states, which are computed once."""

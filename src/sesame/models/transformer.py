@@ -5,6 +5,7 @@ Pre-norm (GPT-2):        h = h + attention(norm(h));   h = h + ffn(norm(h)), and
 """
 
 import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -192,14 +193,14 @@ class Transformer(Backbone):
             raise ValueError("hidden states of all layers are whole rows: at must be None where layers are asked for")
         h, vocabulary = self.embed(inputs)
         dtype = product_dtype(h)
-        going_on = cache is not None and cache.length > 0
-        linked = cache.linked if going_on else links(inputs, causal=self.config.causal, dtype=dtype)
-        linked_memory = cache.linked_memory if going_on else None
-        if memory_rows is not None and not going_on:
-            linked_memory = links(inputs, memory_rows, dtype=dtype)
+        if cache is not None and cache.length:
+            linked, linked_memory = cache.linked, cache.linked_memory
+        else:
+            linked = links(inputs, causal=self.config.causal, dtype=dtype)
+            linked_memory = None if memory_rows is None else links(inputs, memory_rows, dtype=dtype)
         kept = [h] if layers else []
         *first, last = self.blocks
-        stored = cache.layers if cache is not None else [None] * len(self.blocks)
+        stored: Sequence[Kept | None] = [None] * len(self.blocks) if cache is None else cache.layers
         for block, its in zip(first, stored[:-1], strict=True):
             h = block(h, linked, None, memory, linked_memory, its)
             if layers:
