@@ -76,7 +76,7 @@ class Reader:
         """Scores of every token. Never in bf16, in which several tokens often share the highest score."""
         weight = self.backbone.embed.token.weight
         with torch.autocast(h.device.type, enabled=False):
-            scores = self.pretext.logits(self.backbone, h.to(weight.dtype))  # type: ignore[arg-type]
+            scores = self.pretext.logits(self.backbone, h.to(weight.dtype))
         return scores[:, : self.vocabulary.size]  # an embedding may have rows that are no token
 
     def window(self, start: int, stop: int, tokens: int) -> slice | None:

@@ -117,9 +117,7 @@ def filtered(scores: Scores, settings: Generate, temperature: float = 1.0) -> Sc
     if settings.top_p < 1:
         best, token = scores.sort(dim=1, descending=True, stable=True)
         share = best.softmax(1)
-        before = (
-            share.cumsum(1) - share
-        )  # what likelier tokens have together; a token is needed while that is too little
+        before = share.cumsum(1) - share  # of what is likelier, together: while that is too little, a token is needed
         best = best.masked_fill(before >= settings.top_p, float("-inf"))
         scores = torch.empty_like(scores).scatter_(1, token, best)
     if settings.min_p:
