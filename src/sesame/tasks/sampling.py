@@ -57,7 +57,7 @@ def write(
     limit = torch.tensor(limits, device=device)[rows]
     seen = None
     if settings.repetition_penalty != 1:
-        seen = seen_in([prompts[i] for i in prompt], scores.shape[1], device)
+        seen = seen_in([prompts[i] for i in prompt.tolist()], scores.shape[1], device)
     total, most = len(prompt), max(limits)
     tokens = torch.zeros(total, most, dtype=torch.int64, device=device)
     size = torch.full((total,), most, device=device)
