@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from sesame.engine.exchange import export_model as export_model
     from sesame.engine.exchange import import_model as import_model
     from sesame.errors import UserError as UserError
+    from sesame.probes.score import score as score
     from sesame.probes.watch import watch as watch
     from sesame.tasks.embed import embed as embed
     from sesame.tasks.embed import embed_tokens as embed_tokens
     from sesame.tasks.fill import fill as fill
     from sesame.tasks.folder import finetune as finetune
+    from sesame.tasks.generate import generate as generate
     from sesame.tasks.opening import open_task as open_task
     from sesame.tasks.tuned import open_tuned as open_tuned
 
@@ -37,6 +39,8 @@ _WHERE = {
     "import_model": "sesame.engine.exchange",
     "export_model": "sesame.engine.exchange",
     "fill": "sesame.tasks.fill",
+    "generate": "sesame.tasks.generate",
+    "score": "sesame.probes.score",
     "embed": "sesame.tasks.embed",
     "embed_tokens": "sesame.tasks.embed",
     "open_task": "sesame.tasks.opening",

@@ -289,6 +289,38 @@ class Recipe(Struct, frozen=True, kw_only=True):
     watch: Watch = Watch()
 
 
+# ---------------------------------------------------------------------------------------- generation
+class Generate(Struct, frozen=True, kw_only=True):
+    """How a model writes on."""
+
+    max_tokens: Positive = 100
+    """Tokens written at most."""
+    samples: Positive = 1
+    """Texts for each prompt."""
+    temperature: Annotated[float, Meta(ge=0)] | None = None
+    """Scores are divided by it before one token is drawn; 0 takes the likeliest each time. Unset: 0.8."""
+    top_k: Count = 0
+    """Draw among so many likeliest tokens only; 0 for all."""
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Draw among the fewest likeliest tokens that have this probability together (Holtzman et al. 2020)."""
+    min_p: Rate = 0.0
+    """Draw among tokens with at least this share of the likeliest one's probability (Nguyen et al. 2025)."""
+    repetition_penalty: Above0 = 1.0
+    """Scores of tokens that are there already, the prompt's too, are divided by it where positive and multiplied where
+    negative (Keskar et al. 2019)."""
+    beams: Positive = 1
+    """Above 1: beam search in place of drawing."""
+    length_penalty: float = 1.0
+    """Beams are ranked by log-probability / length**penalty; above 0 favours long texts."""
+    stop: tuple[str, ...] = ()
+    """Texts at which writing ends; they are not part of the result."""
+    seed: int = 0
+    """What is drawn depends on it, the prompt, the number of the sample and the place, and on nothing else."""
+    long: Literal["refuse", "window"] = "refuse"
+    """Where the context ends. refuse: a longer prompt is an error, and writing ends. window: the newer half is read
+    anew; the source of an encoder-decoder is cut."""
+
+
 # --------------------------------------------------------------------------------------------- tasks
 class TaskFiles(Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Where the labelled examples of a task are."""
@@ -309,8 +341,9 @@ class Table(TaskFiles, frozen=True, kw_only=True):
     label: str = "label"
     key: str = ""
     """Column that identifies a row; empty for the line number."""
-    pooling: Literal["mean", "first"] = "mean"
-    """What a head reads: the mean over all positions, or the first ([CLS]), which BERT trains by next sentences."""
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    """What a head reads: the mean over all positions; the first ([CLS]), which BERT trains by next sentences; or the
+    last, which alone has seen the whole text where a model reads from left to right. auto: last for such, else mean."""
 
 
 class Classification(Table, frozen=True, kw_only=True, tag="classification"):
@@ -330,6 +363,8 @@ class Tagging(TaskFiles, frozen=True, kw_only=True, tag="tagging"):
 
     column: str = ""
     """Column of the tag: a name of CoNLL-U (upos, xpos, deprel), or a number from 1; empty for upos, or the last."""
+    piece: Literal["auto", "first", "last"] = "auto"
+    """Which sub-word of a word the head reads. auto: last where a model reads from left to right, else first."""
     metric: Literal["auto", "accuracy", "entity_f1"] = "auto"
     """auto: entity F1 where the tags are B-, I-, E-, S- and O, accuracy elsewhere."""
 

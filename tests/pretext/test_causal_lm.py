@@ -1,12 +1,19 @@
 """The causal LM against transformers' GPT-2, packed and one by one."""
 
+import itertools
+from collections import Counter
+
+import msgspec
+import numpy as np
 import pytest
 import torch
+from small_store import random_documents, store_of
 from small_text import VOCABULARY, packed, texts
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sesame import config
-from sesame.data.text import rows_of
+from sesame.data.batch import Cursor
+from sesame.data.text import TextSet, rows_of
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
 from sesame.pretext.base import Objective
@@ -109,3 +116,43 @@ def test_a_backbone_that_sees_the_future_is_refused() -> None:
     backbone = Transformer(config.Transformer(layers=1, width=8, heads=1, ffn=8, vocab=VOCABULARY.size))
     with pytest.raises(UserError, match=r"--backbone\.causal"):
         CausalLM(config.CausalLM(), backbone, VOCABULARY)
+
+
+def test_every_token_of_every_document_is_predicted_once_from_as_much_as_a_row_holds(tmp_path) -> None:
+    """Over an epoch, and whatever the cuts: no start or end token stands where a document was cut."""
+    store = store_of(tmp_path / "store", random_documents(9, longest=12))
+    data = TextSet(store, config.TextData(store=str(tmp_path / "store"), length=16, rows=4))
+    torch.manual_seed(0)
+    backbone = Transformer(msgspec.structs.replace(GPT, vocab=60))
+    pretext = CausalLM(config.CausalLM(), backbone, store.vocabulary)
+    v, predicted = store.vocabulary, Counter()
+    for step in pretext.stream(data, seed=3).train(Cursor(), 0, 10**6, 1):
+        if step.cursor.epoch:
+            break  # the rest of the epoch was in the step before
+        batch = step.parts[0]
+        split = pretext.split(batch)
+        flat = batch.example.ravel()
+        for at, token in zip(split.target["at"].tolist(), split.target["next"].tolist(), strict=True):
+            row, time = divmod(at, 16)
+            here = (batch.example[row, : time + 1] == batch.example[row, time]).nonzero()[0]
+            predicted[tuple(batch.ids[row, here].tolist()), token] += 1
+        assert split.count["causal_lm"] == len(split.target["at"]) <= int((flat >= 0).sum())
+    documents = [
+        [v.cls, *np.asarray(store.ids[int(a) : int(b)]).tolist(), v.sep]
+        for a, b in itertools.pairwise(store.offsets.tolist())
+    ]
+    whole = Counter(token for document in documents for token in document[1:])
+    found = Counter()
+    for (seen, token), times in predicted.items():
+        found[token] += times
+        assert any(_follows(document, seen, token) for document in documents), (seen, token)
+        if seen[0] == v.cls:
+            continue
+        assert len(seen) > 1  # a window that goes on does not predict from its first token alone
+    assert found <= whole
+    assert sum(whole.values()) - sum(found.values()) <= 4 * 16  # the step that reaches into the next epoch
+
+
+def _follows(document: list[int], seen: tuple[int, ...], token: int) -> bool:
+    wanted = [*seen, token]
+    return any(document[i : i + len(wanted)] == wanted for i in range(len(document)))

@@ -97,7 +97,7 @@ def test_a_length_without_room_for_text_is_refused(paired, least):
 
 
 # ----------------------------------------------------------------------------------------------- head
-@pytest.mark.parametrize("pooling", ["mean", "first"])
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
 def test_the_head_gives_what_each_sequence_gives_alone(pooling):
     """Sequence by sequence with plain loops: pool, dense, tanh, linear."""
     backbone = make().objective.backbone.eval()
@@ -111,7 +111,7 @@ def test_the_head_gives_what_each_sequence_gives_alone(pooling):
         for scores, number in zip(found, chosen, strict=True):
             alone = batch_of(sequences, np.array([number]), VOCABULARY.pad)
             states = backbone(alone.rows).last[0]
-            pooled = sum(states) / len(states) if pooling == "mean" else states[0]
+            pooled = sum(states) / len(states) if pooling == "mean" else states[0 if pooling == "first" else -1]
             expected = head.out.weight @ torch.tanh(head.dense.weight @ pooled + head.dense.bias) + head.out.bias
             torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
     assert found.shape == (5, 3)
@@ -265,3 +265,15 @@ def test_majority_and_tfidf_of_numbers():
     assert task.majority(train, test) == [Value(1.0)] * 2
     top, low = task.lexical(train, test)
     assert low.value < 0.5 < 1.5 < top.value
+
+
+# ------------------------------------------------------------------------------------------- causal backbones
+def test_a_model_that_reads_from_left_to_right_is_read_at_its_last_position():
+    task = Classification(config.Classification(text="a"), ("no", "yes"))
+    assert task.suited(True).config.pooling == "last"
+    assert task.suited(False).config.pooling == "mean"
+    first = Classification(config.Classification(text="a", pooling="first"), ("no", "yes"))
+    assert first.suited(True) is first
+    last, _ = encode(task.suited(True), [example("the list"), example("a")])
+    assert (last.read + last.offsets[:-1]).tolist() == (last.offsets[1:] - 1).tolist()
+    assert last.ids[last.offsets[1:] - 1].tolist() == [VOCABULARY.sep] * 2

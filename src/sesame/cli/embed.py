@@ -1,6 +1,5 @@
 """`sesame embed RUN FILE --out vectors.npy`"""
 
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from typing import IO, Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from sesame.cli.lines import read_lines
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Embed:
 def embed_command(argv: list[str]) -> int:
     options = tyro.cli(Embed, args=argv, prog="sesame embed", config=(FlagCreatePairsOff,))
     _check_out(options.out, ".npz" if options.tokens else ".npy")
-    lines, skipped = _lines(options.file, options.skip_empty)
+    lines, skipped = read_lines(options.file, options.skip_empty, "nothing has no vector")
 
     import numpy as np
 
@@ -82,32 +80,6 @@ def _check_out(out: Path, suffix: str) -> None:
         raise UserError(f"--out {out}: the vectors are written as {suffix}. Choose a name that ends in it.")
     if out.exists():
         raise UserError(f"--out {out} exists and is left as it is. Choose another name, or remove it.")
-
-
-def _lines(file: Path, skip_empty: bool) -> tuple[list[str], list[int]]:
-    """The lines of `file`, and the numbers of the empty ones that were left out."""
-    lines, skipped = [], []
-    for number, raw in enumerate(file.read_bytes().splitlines(), 1):
-        try:
-            line = raw.decode("utf-8").strip()
-        except UnicodeDecodeError as e:
-            raise UserError(
-                f"{file}: line {number} is not UTF-8 (byte 0x{raw[e.start]:02x} at column {e.start + 1}). "
-                "Convert the file to UTF-8 text."
-            ) from None
-        if line:
-            lines.append(line)
-        elif skip_empty:
-            skipped.append(number)
-        else:
-            raise UserError(
-                f"{file}: line {number} is empty, and nothing has no vector. Remove it, or pass --skip-empty."
-            )
-    if not lines:
-        raise UserError(f"{file} has no text. Expected one input a line.")
-    if skipped:
-        log.warning("%s: %d empty lines were left out", file, len(skipped))
-    return lines, skipped
 
 
 def _write(out: Path, write: Callable[[IO[bytes]], None]) -> None:

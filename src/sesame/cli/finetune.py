@@ -52,7 +52,7 @@ class Files:
     metric: str | None = None
     """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc."""
     pooling: str | None = None
-    """What the head of a classification or regression reads: mean, or first ([CLS])."""
+    """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ VERBS = (
     Verb(("acquisition",), "when a run learned what, and in which order", "acquisition", "acquisition_command"),
     Verb(("effect",), "what a twin run does differently, item by item", "effect", "effect_command"),
     Verb(("fill",), "fill the [MASK]s of a text, with probabilities", "fill", "fill_command"),
+    Verb(("generate",), "write on from a prompt: sampled, greedy or by beam search", "generate", "generate_command"),
+    Verb(("score",), "how probable each line of a file is: log-likelihood and perplexity", "score", "score_command"),
     Verb(("embed",), "turn each line of a file into a vector", "embed", "embed_command"),
     Verb(("finetune",), "train on labelled data, beside scratch, TF-IDF and more", "finetune", "finetune_command"),
     Verb(("predict",), "put a fine-tuned model to work on a file", "predict", "predict_command"),

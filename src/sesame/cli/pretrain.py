@@ -14,7 +14,7 @@ from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, UseAppendAction, arg
 
 from sesame import recipes
 from sesame.cli.output import emit, table
-from sesame.config import Recipe, TextData
+from sesame.config import Bert, CausalLM, Recipe, TextData
 from sesame.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -237,8 +237,10 @@ def report(ended: "Ended", as_json: bool) -> int:
         if run.recipe.watch.probes:
             says += [f"  sesame report {where}"]
         if isinstance(run.recipe.data, TextData):
+            verb = "fill" if isinstance(run.recipe.pretext, Bert) else "generate"
+            text = "Return the" if isinstance(run.recipe.pretext, CausalLM) else "Return the [MASK] of the list."
             says += [
-                f'  sesame fill {where} "Return the [MASK] of the list."',
+                f'  sesame {verb} {where} "{text}"',
                 f"  sesame embed {where} FILE --out vectors.npy",
             ]
         says += [f"  sesame runs {where}"]

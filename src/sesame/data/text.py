@@ -72,11 +72,20 @@ class TextStream:
     """Batches of packed examples for one process of `world` (see `data.batch.Stream`).
 
     `pairs` names the relations to build examples for: empty for single segments, or some of {"next", "order"}.
+    With `windows`, pieces of a document are windows of `[CLS] document [SEP]` (see `as_windows`).
     """
 
     def __init__(
-        self, store: TokenStore, data: config.TextData, pairs: frozenset[str], seed: int, rank: int = 0, world: int = 1
+        self,
+        store: TokenStore,
+        data: config.TextData,
+        pairs: frozenset[str],
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        windows: bool = False,
     ):
+        self.windows = windows
         self.store, self.data, self.pairs, self.seed, self.rank, self.world = store, data, pairs, seed, rank, world
         self._check()
         documents = len(store)
@@ -221,9 +230,10 @@ class TextStream:
         """Rows of one store."""
         store, sizes = rows[0].store, [len(row.pieces) for row in rows]
         numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-        return assemble(
+        pieces = Pieces.joined([row.pieces for row in rows])
+        batch = assemble(
             [number.tolist() for number in numbers],
-            Pieces.joined([row.pieces for row in rows]),
+            pieces,
             store.ids,
             store.flags,
             store.vocabulary,
@@ -231,6 +241,7 @@ class TextStream:
             seed,
             np.repeat([row.epoch for row in rows], sizes),
         )
+        return as_windows(batch, pieces.written(), store) if self.windows else batch
 
 
 def _copies(store: TokenStore, exponent: float) -> np.ndarray | None:
@@ -304,6 +315,24 @@ def assemble(
         seed=seed,
         epoch=np.zeros(len(order), np.int64) if epoch is None else epoch[order],
     )
+
+
+def as_windows(batch: TextBatch, pieces: Pieces, store: TokenStore) -> TextBatch:
+    """The batch, in place, where a piece that begins inside its document has the token before it in place of [CLS], and
+    one that ends inside has the next token in place of [SEP]: no document seems to begin or end where it was cut.
+
+    `pieces` are the examples of the batch, in order, of one segment each.
+    """
+    row, first = np.nonzero((batch.position == 0) & (batch.example >= 0))
+    start, stop = pieces.start[:, 0], pieces.start[:, 0] + pieces.size[:, 0]
+    for place, token, edge in ((first, start - 1, start), (first + pieces.sizes - 1, stop, stop)):
+        edge = edge.astype(store.offsets.dtype)  # of one type, or the whole index is copied to compare
+        inside = store.offsets[np.searchsorted(store.offsets, edge)] != edge
+        here, there = (row[inside], place[inside]), token[inside]
+        batch.ids[here] = store.ids[there]
+        batch.word[here] = store.flags[there] & WORD
+        batch.special[here] = False
+    return batch
 
 
 def examples_of(

@@ -71,8 +71,8 @@ def _segments(rows: Rows, at: At | None, causal: bool, dtype: torch.dtype) -> Se
 
 def attend(
     query: Float[Tensor, "*query width"],
-    key: Float[Tensor, "row key width"],
-    value: Float[Tensor, "row key width"],
+    key: Float[Tensor, "row *key last"],
+    value: Float[Tensor, "row *key last"],
     heads: int,
     linked: Links,
     dropout: float = 0.0,
@@ -80,6 +80,7 @@ def attend(
     """Scaled dot-product attention with `heads` heads (Vaswani et al. 2017, 3.2), over the links given.
 
     Queries are [row query width]; where rows are taken apart and only some positions are read, those: [read width].
+    Keys and values are [row key width], or out of a cache [row heads key head].
     """
 
     if linked.segments is not None:
@@ -117,17 +118,19 @@ def _attend_apart(
 
 def _attention(
     query: Float[Tensor, "row query width"],
-    key: Float[Tensor, "row key width"],
-    value: Float[Tensor, "row key width"],
+    key: Float[Tensor, "row *key last"],
+    value: Float[Tensor, "row *key last"],
     heads: int,
-    mask: Float[Tensor, "row 1 some_query key"] | None,
+    mask: Float[Tensor, "row 1 some_query some_key"] | None,
     causal: bool,
     dropout: float,
 ) -> Float[Tensor, "row query width"]:
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-    mixed = F.scaled_dot_product_attention(
-        split(query), split(key), split(value), attn_mask=mask, dropout_p=dropout, is_causal=causal
-    )
+    query = split_heads(query, heads)
+    if key.ndim == 3:
+        key, value = split_heads(key, heads), split_heads(value, heads)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal)
     return mixed.transpose(1, 2).flatten(2)
+
+
+def split_heads(x: Float[Tensor, "row time width"], heads: int) -> Float[Tensor, "row heads time head"]:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)

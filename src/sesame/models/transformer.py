@@ -5,6 +5,7 @@ Pre-norm (GPT-2):        h = h + attention(norm(h));   h = h + ffn(norm(h)), and
 """
 
 import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.models import mimetic
-from sesame.models.attention import Links, attend, links
+from sesame.models.attention import Links, attend, links, split_heads
 from sesame.models.base import Backbone, States, product_dtype
+from sesame.models.cache import Cache, Kept
 from sesame.models.dropout import dropout, dropout_add
 from sesame.models.feed_forward import feed_forward
 from sesame.models.lookup import lookup
@@ -59,9 +61,9 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(c.width, c.norm_eps)
 
     def forward(
-        self, h: Float[Tensor, "row time width"], linked: Links, at: At | None = None
+        self, h: Float[Tensor, "row time width"], linked: Links, at: At | None = None, kept: Kept | None = None
     ) -> Float[Tensor, "row time width"] | Float[Tensor, "read width"]:
-        """What each position (or each one in `at`) gathers from its example."""
+        """What each position (or each one in `at`) gathers from its example, and from what was `kept` of it before."""
         if at is None:
             query, key, value = self.qkv(h).chunk(3, -1)
         else:
@@ -69,6 +71,8 @@ class SelfAttention(nn.Module):
             asked = gather(h, at) if linked.segments is None else read(h, at)
             query = F.linear(asked, self.qkv.weight[:width], self.qkv.bias[:width])
             key, value = F.linear(h, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, -1)
+        if kept is not None:
+            key, value = kept.add(key, value, self.heads)
         mixed = attend(query, key, value, self.heads, linked, self.dropout if self.training else 0.0)
         return self.out(mixed if at is None or linked.segments is not None else mixed.flatten(0, 1)[at.flat])
 
@@ -83,9 +87,18 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(c.width, c.norm_eps)
 
     def forward(
-        self, h: Float[Tensor, "row query width"], memory: Float[Tensor, "row key width"], linked: Links
+        self,
+        h: Float[Tensor, "row query width"],
+        memory: Float[Tensor, "row key width"],
+        linked: Links,
+        kept: Kept | None = None,
     ) -> Float[Tensor, "row query width"]:
-        key, value = self.kv(memory).chunk(2, -1)
+        if kept is None:
+            key, value = self.kv(memory).chunk(2, -1)
+        else:
+            if kept.cross_key is None:  # the memory stays the same while a text is written
+                kept.cross_key, kept.cross_value = (split_heads(x, self.heads) for x in self.kv(memory).chunk(2, -1))
+            key, value = kept.cross_key, kept.cross_value
         return self.out(attend(self.q(h), key, value, self.heads, linked, self.dropout if self.training else 0.0))
 
 
@@ -121,15 +134,16 @@ class Block(nn.Module):
         at: At | None = None,
         memory: Float[Tensor, "row key width"] | None = None,
         linked_memory: Links | None = None,
+        kept: Kept | None = None,
     ) -> Float[Tensor, "*where width"]:
-        added = self.attention(self.attention.norm(h) if self.pre else h, linked, at)
+        added = self.attention(self.attention.norm(h) if self.pre else h, linked, at, kept)
         if at is not None:
             h = read(h, at)
         h, norm = self._add(h, added), self.attention.norm
         if self.cross is not None:
             assert memory is not None and linked_memory is not None
             x = (self.cross.norm if self.pre else norm)(h)
-            h, norm = self._add(h if self.pre else x, self.cross(x, memory, linked_memory)), self.cross.norm
+            h, norm = self._add(h if self.pre else x, self.cross(x, memory, linked_memory, kept)), self.cross.norm
         x, added = self.ffn(h, self.ffn.norm if self.pre else norm)
         return self._add(h, added) if self.pre else self.ffn.norm(self._add(x, added))
 
@@ -167,25 +181,35 @@ class Transformer(Backbone):
         layers: bool = False,
         memory: Float[Tensor, "row key width"] | None = None,
         memory_rows: Rows | None = None,
+        cache: Cache | None = None,
     ) -> States:
-        """States of every position, or of those in `at`; a decoder also reads `memory`, laid out as `memory_rows`."""
+        """States of every position, or of those in `at`; a decoder also reads `memory`, laid out as `memory_rows`.
+
+        With a `cache`, one example a row that ends where the row ends; then, call after call, the next token of each.
+        """
         if at is not None and memory is not None:
             raise ValueError("a decoder reads all its positions: at must be None where there is a memory")
         if at is not None and layers:
             raise ValueError("hidden states of all layers are whole rows: at must be None where layers are asked for")
         h, vocabulary = self.embed(inputs)
         dtype = product_dtype(h)
-        linked = links(inputs, causal=self.config.causal, dtype=dtype)
-        linked_memory = None if memory_rows is None else links(inputs, memory_rows, dtype=dtype)
+        if cache is not None and cache.length:
+            linked, linked_memory = cache.linked, cache.linked_memory
+        else:
+            linked = links(inputs, causal=self.config.causal, dtype=dtype)
+            linked_memory = None if memory_rows is None else links(inputs, memory_rows, dtype=dtype)
         kept = [h] if layers else []
         *first, last = self.blocks
-        for block in first:
-            h = block(h, linked, None, memory, linked_memory)
+        stored: Sequence[Kept | None] = [None] * len(self.blocks) if cache is None else cache.layers
+        for block, its in zip(first, stored[:-1], strict=True):
+            h = block(h, linked, None, memory, linked_memory, its)
             if layers:
                 kept.append(h)
         if at is not None:
             linked = links(inputs, at=at, causal=self.config.causal, dtype=dtype)
-        h = last(h, linked, at, memory, linked_memory)
+        h = last(h, linked, at, memory, linked_memory, stored[-1])
+        if cache is not None:
+            cache.read(inputs, linked_memory, dtype)
         if self.norm is not None:
             h = self.norm(h)
         if layers:

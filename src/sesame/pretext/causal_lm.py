@@ -1,11 +1,20 @@
 """Causal language modelling (Radford et al. 2018): every token from those before it in its example.
 
-x′ is a prefix and x″ the token after it, for all prefixes at once. An example begins with the vocabulary's start token
-and ends with its end token, so the first token of a text and the end of one are predicted too.
+x′ is a prefix and x″ the token after it, for all prefixes at once. A document stands between the vocabulary's start and
+end tokens (GPT-2's <|endoftext|> is both), so its first token and its end are predicted too. One that is longer than a
+row is read in windows: each goes on from the last token of the one before and shows the first of the next, so every
+token is predicted once and no document seems to begin or end where it was cut.
+
+Positions count from 0 in every window. Carried on from the window before, they would reach rows of the position table
+beyond the row's length, with nothing to attend to before them: what is learned there no use of the model would meet,
+since a prompt is read from position 0.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from sesame import config
 from sesame.data.batch import TextBatch
@@ -30,17 +39,22 @@ class CausalLM(Pretext):
         self.config = c
 
     def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
-        return TextStream(data.store, data.config, frozenset(), seed, rank, world)
+        return TextStream(data.store, data.config, frozenset(), seed, rank, world, windows=True)
 
     def split(self, batch: TextBatch) -> Split:
-        """Every position predicts the next one of its example; the last of an example predicts nothing."""
+        """Every position predicts the next one of its example; the last of an example predicts nothing, nor does the
+        first of a window that goes on: what follows it was predicted in the window before, from more."""
         followed = (batch.example[:, 1:] == batch.example[:, :-1]) & (batch.example[:, 1:] >= 0)
+        followed &= batch.special[:, :-1] | (batch.position[:, :-1] > 0)
         row, now = np.nonzero(followed)
         target = {
             "at": torch.from_numpy(row * batch.ids.shape[1] + now),
             "next": torch.from_numpy(batch.ids[row, now + 1]),
         }
         return Split(rows_of(batch), target, {"causal_lm": len(row)}, size=batch.size)
+
+    def logits(self, backbone: Transformer, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where vocab"]:
+        return F.linear(h, backbone.embed.token.weight)
 
     def loss(self, backbone: Transformer, split: Split) -> Loss:
         # Nearly all positions are read, so the last layer computes all of them: choosing would cost more than it saves.

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt64
+from torch import Tensor
 
 from sesame import config
 from sesame.data import chance
@@ -127,6 +129,9 @@ class Infilling(Pretext):
             kind=laid_out(np.zeros_like(owner), 0),
             example=laid_out(owner, -1),
         )
+
+    def logits(self, backbone: EncoderDecoder, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where vocab"]:
+        return F.linear(h, backbone.encoder.embed.token.weight)
 
     def loss(self, backbone: EncoderDecoder, split: Split) -> Loss:
         states = backbone(split.seen)

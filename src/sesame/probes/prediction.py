@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -77,8 +76,7 @@ class Reader:
         """Scores of every token. Never in bf16, in which several tokens often share the highest score."""
         weight = self.backbone.embed.token.weight
         with torch.autocast(h.device.type, enabled=False):
-            h = h.to(weight.dtype)
-            scores = self.pretext.logits(self.backbone, h) if isinstance(self.pretext, Bert) else F.linear(h, weight)
+            scores = self.pretext.logits(self.backbone, h.to(weight.dtype))
         return scores[:, : self.vocabulary.size]  # an embedding may have rows that are no token
 
     def window(self, start: int, stop: int, tokens: int) -> slice | None:
@@ -165,6 +163,8 @@ class Query:
     target: Int[np.ndarray, " read"]
     owner: Int[np.ndarray, " read"]
     """Number of the word, or text, that each is part of."""
+    before: int | None = None
+    """The token before `seen`, where a text goes on; it stands in place of [CLS]."""
 
 
 def _one_each(reader: Reader, words: Sequence[Word]) -> Iterator[Query]:
@@ -195,11 +195,18 @@ def _for_likelihood(
         if reader.causal:
             yield Query(ids, every, ids, np.full(len(ids), number))
             continue
-        ends = np.append(starts, len(ids))[np.searchsorted(starts, every, "right")]
-        for token, end in zip(every.tolist(), ends.tolist(), strict=True):
-            seen = ids.copy()
-            seen[token:end] = reader.vocabulary.mask
-            yield Query(seen, every[token : token + 1], ids[token : token + 1], np.array([number]))
+        yield from hidden_in_turn(reader, ids, starts, 0, len(ids), number)
+
+
+def hidden_in_turn(
+    reader: Reader, ids: Ids, starts: Int[np.ndarray, " _"], first: int, last: int, owner: int
+) -> Iterator[Query]:
+    """The tokens `first` to `last` of a text, each hidden with the rest of its word; `starts` are those of words."""
+    ends = np.append(starts, len(ids))[np.searchsorted(starts, np.arange(first, last), "right")]
+    for token, end in zip(range(first, last), ends.tolist(), strict=True):
+        seen = ids.copy()
+        seen[token:end] = reader.vocabulary.mask
+        yield Query(seen, np.array([token]), ids[token : token + 1], np.array([owner]))
 
 
 def answers(
@@ -213,6 +220,9 @@ def answers(
         length = max(ROW, *(len(query.seen) + 2 for query in some))
         batch, number = examples_of([query.seen for query in some], reader.vocabulary, length)
         row, begin = np.nonzero((batch.position == 0) & (batch.example >= 0))  # examples are numbered as they stand
+        for query, of in zip(some, number, strict=True):
+            if query.before is not None:
+                batch.ids[row[of], begin[of]] = query.before
         text = np.repeat(number, [len(query.at) for query in some])
         place = begin[text] + np.concatenate([query.at for query in some]) + (not reader.causal)
         read = np.zeros(batch.ids.shape, bool)

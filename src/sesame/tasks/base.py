@@ -75,6 +75,11 @@ class Task(ABC, Generic[E, P]):
     def metric(self) -> str:
         """The key of `metrics` that models are chosen by; greater is better."""
 
+    def suited(self, causal: bool) -> "Task[E, P]":
+        """The task with what is left to the model chosen: for one that reads from left to right, or one that sees all.
+        The default leaves nothing to it."""
+        return self
+
     @classmethod
     @abstractmethod
     def read(cls, config: Any, path: Path, notes: Notes, labelled: bool = True) -> list[E]:

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -47,10 +48,14 @@ P = TypeVar("P", bound=Choice | Value)
 
 
 # ---------------------------------------------------------------------------------------------- head
-class PooledHead(Head):
-    """BERT's classifier over one vector a sequence: the first position's state, or the mean of all."""
+ALONE = ("first", "last")
+"""Poolings that read one position of a sequence."""
 
-    def __init__(self, width: int, out: int, pooling: Literal["mean", "first"], dropout: float):
+
+class PooledHead(Head):
+    """BERT's classifier over one vector a sequence: the first or last position's state, or the mean of all."""
+
+    def __init__(self, width: int, out: int, pooling: Literal["auto", "mean", "first", "last"], dropout: float):
         super().__init__()
         self.pooling = pooling
         self.dense = nn.Linear(width, width)
@@ -61,7 +66,7 @@ class PooledHead(Head):
             nn.init.zeros_(linear.bias)
 
     def forward(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "sequence out"]:
-        pooled = h if self.pooling == "first" else segment_mean(h, batch.sequence, batch.count)
+        pooled = h if self.pooling in ALONE else segment_mean(h, batch.sequence, batch.count)
         return self.out(self.dropout(torch.tanh(self.dense(pooled))))
 
 
@@ -81,6 +86,12 @@ class TextTask(Task[TextExample, P]):
     @property
     def metric(self) -> str:
         return self.config.metric
+
+    def suited(self, causal: bool) -> "TextTask[P]":
+        if self.config.pooling != "auto":
+            return self
+        pooling = "last" if causal else "mean"
+        return type(self)(msgspec.structs.replace(self.config, pooling=pooling), self.labels)
 
     @classmethod
     def read(cls, config: config.Table, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
@@ -119,13 +130,14 @@ class TextTask(Task[TextExample, P]):
             notes.counts[f"cut to {length} tokens"] += cut
         size = np.array([len(ids) for ids in sequences], np.int64)
         offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
-        alone = self.config.pooling == "first"
+        alone = self.config.pooling in ALONE
+        one = size - 1 if self.config.pooling == "last" else np.zeros(len(size), np.int64)
         return Sequences(
             ids=np.fromiter(chain.from_iterable(sequences), np.int64, int(offsets[-1])),
             kind=np.fromiter(chain.from_iterable(kinds), np.int64, int(offsets[-1])),
             offsets=offsets,
             owner=np.arange(len(size)),
-            read=np.zeros(len(size), np.int64) if alone else np.arange(offsets[-1]) - np.repeat(offsets[:-1], size),
+            read=one if alone else np.arange(offsets[-1]) - np.repeat(offsets[:-1], size),
             read_offsets=np.arange(len(size) + 1) if alone else offsets,
             target=self._target(examples),
         )

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -86,6 +86,7 @@ def encode(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
         )
     if length > reach(model):
         log.warning("%s was trained on rows of %d; positions after that are fresh", name(model), reach(model))
+    data = replace(data, task=data.task.suited(backbone.config.causal))
     train, dev, test = (
         data.task.encode(part, vocabulary, length, data.notes) for part in (data.train, data.dev, data.test)
     )

@@ -4,6 +4,7 @@ from sesame import config
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
 
 
@@ -26,9 +27,9 @@ def reach(model: Model) -> int:
     Its position table may go on after that, but no training example reached those positions: they still hold random
     numbers. Of a published model, whose training is not known here, the table is believed.
     """
-    backbone, _ = text_model(model)
     if model.recipe is None:
-        return backbone.config.positions
+        backbone = model.objective.backbone
+        return (backbone.encoder if isinstance(backbone, EncoderDecoder) else text_model(model)[0]).config.positions
     data = model.recipe.data
     assert isinstance(data, config.TextData), "a Transformer over tokens is trained on text"
     return max((phase.length for phase in data.phases), default=data.length)

@@ -2,6 +2,9 @@
 
 `[CLS] question [SEP] window [SEP]`: a text that does not fit beside its question is read in windows that overlap. The
 head scores every token of the window as a start and as an end; [CLS] stands for "the answer is not here".
+
+A model that reads from left to right scores a token by the question and the text up to it; its [CLS] has seen nothing,
+so that "the answer is not here" has one score for all questions, which the spans of each have to beat.
 """
 
 import json

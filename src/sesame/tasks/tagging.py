@@ -1,6 +1,7 @@
 """A tag for every word (Devlin et al. 2019, 5.3): parts of speech, names, chunks.
 
-The head reads the first sub-word of each word. A sentence that is longer than a sequence is read in parts, cut between
+The head reads the first sub-word of each word; of a model that reads from left to right the last, which alone has seen
+the word. A sentence that is longer than a sequence is read in parts, cut between
 words, so every word is read and tagged once.
 """
 
@@ -10,6 +11,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -57,6 +59,11 @@ class Tagging(Task[Sentence, Tags]):
         if self.config.metric == "auto":
             return "entity_f1" if are_entity_tags(self.labels) else "accuracy"
         return self.config.metric
+
+    def suited(self, causal: bool) -> "Tagging":
+        if self.config.piece != "auto":
+            return self
+        return Tagging(msgspec.structs.replace(self.config, piece="last" if causal else "first"), self.labels)
 
     # ------------------------------------------------------------------------------------------ examples
     @classmethod
@@ -110,7 +117,8 @@ class Tagging(Task[Sentence, Tags]):
             for part in parts:
                 ids.append(vocabulary.cls)
                 for word in words[part]:
-                    read.append(len(ids) - offsets[-1] + word.first)
+                    its = min(len(word.ids), room) - 1 if self.config.piece == "last" else word.first
+                    read.append(len(ids) - offsets[-1] + its)
                     ids += word.ids[:room]
                 ids.append(vocabulary.sep)
                 offsets.append(len(ids))

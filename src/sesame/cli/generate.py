@@ -1,0 +1,87 @@
+"""`sesame generate RUN "Return the" --max-tokens 100`"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from sesame.cli.lines import read_lines
+from sesame.cli.output import emit
+from sesame.cli.pretrain import checked
+from sesame.config import Generate
+from sesame.errors import UserError
+
+
+@dataclass(frozen=True)
+class Write:
+    """Go on from a prompt, or from every line of a file, as a model that was trained to write.
+
+    A single text appears while it is written. Drawing at temperature 0.8 is the default; --temperature 0 takes the
+    likeliest token each time, --beams 4 searches. The same command writes the same text; --seed changes it.
+    """
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """A run, one of its checkpoints, a model folder, or the hub name of a model."""
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")] = ""
+    """Text to go on from; for an encoder-decoder, the text that it reads."""
+    file: Path | None = None
+    """Prompts in place of PROMPT: UTF-8, one a line."""
+    skip_empty: bool = False
+    """Leave empty lines of the file out (they are counted) in place of refusing them."""
+    result: Path = Path("result.json")
+    """Where the texts are written; replaces an older result, never another file."""
+    json: bool = False
+    """Print the result alone on stdout, as JSON."""
+    settings: Annotated[Generate, arg(name="")] = field(default_factory=Generate)
+
+
+def generate_command(argv: list[str]) -> int:
+    words = ["--samples" if word == "-n" else word for word in argv]
+    options = tyro.cli(Write, args=words, prog="sesame generate", config=(FlagCreatePairsOff,))
+    if options.file is not None and options.prompt:
+        raise UserError("a PROMPT and --file were both given. Leave one of them out.")
+    prompts = [options.prompt]
+    if options.file is not None:
+        prompts, _ = read_lines(options.file, options.skip_empty, "nothing can be gone on from")
+
+    from sesame.engine.build import load
+    from sesame.models.encoder_decoder import EncoderDecoder
+    from sesame.tasks.generate import checked as fitting
+    from sesame.tasks.generate import generate
+
+    settings = fitting(checked(options.settings))
+    model = load(options.run)
+    answers = isinstance(model.objective.backbone, EncoderDecoder)
+    live = len(prompts) * settings.samples == 1 and settings.beams == 1 and not options.json
+    begun = False
+
+    def tell(prompt: int, sample: int, piece: str) -> None:
+        nonlocal begun
+        sys.stdout.write(piece if begun or answers else prompts[prompt] + piece)
+        sys.stdout.flush()
+        begun = True
+
+    try:
+        texts = generate(model, prompts, settings, tell if live else None)
+    finally:
+        if begun:
+            print(flush=True)
+    result = {
+        "run": options.run,
+        "settings": msgspec.to_builtins(settings),
+        "prompts": prompts,
+        "texts": [dataclasses.asdict(text) for text in texts],
+    }
+    several = len(texts) > 1
+    shown: list[Any] = []
+    for text in () if begun else texts:
+        if several:
+            shown.append(f"--- prompt {text.prompt + 1}, sample {text.sample + 1}")
+        shown.append(text.text if answers else prompts[text.prompt] + text.text)
+    emit("generate", result, *shown, as_json=options.json, path=options.result)
+    return 0
