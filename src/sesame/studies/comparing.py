@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 from msgspec import Struct
 
 from sesame.config import Recipe
@@ -70,8 +69,7 @@ def compare(
     recipes = {arm.name: placed(recipe_of(arm, grid, given, known), source) for arm in grid.arms}
     reference = grid.reference or grid.arms[0].name
     threads = max(recipe.threads for recipe in recipes.values())
-    recipes = _ready(grid, recipes, reference)
-    largest = max(_size(recipe) for recipe in recipes.values())
+    recipes, largest = _ready(grid, recipes, reference)
     count = workers or (cores() if largest < SMALL else 1)
     count = min(count, len(recipes) * grid.seeds)
     plan = _planned(grid, recipes, out, count, threads or max(1, cores() // count))
@@ -97,28 +95,25 @@ def compare(
 
 
 # ------------------------------------------------------------------------------------------------- before training
-def _ready(grid: Grid, recipes: dict[str, Recipe], reference: str) -> dict[str, Recipe]:
-    """The recipes with all that the data and the machine decide, except steps and threads; everything is checked."""
+def _ready(grid: Grid, recipes: dict[str, Recipe], reference: str) -> tuple[dict[str, Recipe], int]:
+    """The recipes with all that the data and the machine decide, except steps and threads; everything is checked.
+
+    Also the parameters of the largest model.
+    """
     kinds = {type(recipe.data).__name__ for recipe in recipes.values()}
     if len(kinds) > 1:
         raise UserError(f"{grid.name}: its arms read different kinds of data ({', '.join(sorted(kinds))}).")
-    frozen = {}
+    frozen, largest = {}, 0
     for arm, recipe in recipes.items():
         frozen[arm] = freeze(recipe, open_data(recipe.data))
     data = common([recipe.data for recipe in frozen.values()], frozen[reference].data)
     for arm, recipe in frozen.items():
         opened = open_data(recipe.data)
         model = Model(build(recipe, opened).eval(), vocabulary_of(opened), recipe, 0)
+        largest = max(largest, sum(p.numel() for p in model.objective.parameters()))
         for asked in grid.measurements:
             check(asked, model, data, arm)
-    return frozen
-
-
-def _size(recipe: Recipe) -> int:
-    """Parameters of the backbone and its heads."""
-    with torch.device("meta"):
-        made = build(recipe, open_data(recipe.data))
-    return sum(p.numel() for p in made.parameters())
+    return frozen, largest
 
 
 def _planned(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int, threads: int) -> Plan:

@@ -35,7 +35,7 @@ GRIDS: dict[str, Grid] = {
                 Arm(name="NSP", recipe=_TINY, changes={"pretext.next_sentence": 1.0}),
                 Arm(name="SOP", recipe=_TINY, changes={"pretext.sentence_order": 1.0}),
             ),
-            amount=8_000_000,
+            amount=7_000_000,
             measurements=(
                 HeldOut(name="masked LM", pretext=Bert(pairs=True), term="masked_lm"),
                 HeldOut(name="next sentence, own head", pretext=_NSP, term="next_sentence"),
