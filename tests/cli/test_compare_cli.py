@@ -2,15 +2,16 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from small_store import random_documents, store_of
 
 from sesame.cli.main import main
+from sesame.engine import machine
 
 SMALL = (
     "--backbone.layers", "1", "--backbone.width", "16", "--backbone.heads", "2", "--backbone.ffn", "32",
@@ -19,14 +20,15 @@ SMALL = (
 
 
 @pytest.fixture
-def here(made, tmp_path, monkeypatch):
-    shutil.copytree(made[0] / "data", tmp_path / "data")
+def here(tmp_path, monkeypatch):
+    store_of(tmp_path / "data", random_documents(80), held_out=0.2)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine, "matmul_limit", lambda *_: 1e12)
     return tmp_path
 
 
 def test_a_grid_of_one_s_own_is_compared_and_shown(here, capsys):
-    rows = [f"{'a' if n % 2 else 'b'}\t{'the list' if n % 2 else 'a value'} is {n}" for n in range(40)]
+    rows = [f"{'a' if n % 2 else 'b'}\t{'t1 t2' if n % 2 else 't3 t4'} t{n}" for n in range(40)]
     (here / "words").mkdir()
     (here / "words" / "train.tsv").write_text("\n".join(["label\ttext", *rows]))
     mine = {

@@ -200,25 +200,31 @@ def test_seconds_become_steps_by_the_measured_speed(store, tmp_path):
 def test_another_comparison_is_not_mixed_in(untrained, store, tmp_path):
     out = tmp_path / "out"
     comparing.compare(GRID, store, out, workers=1)
-    store_of(tmp_path / "other", random_documents(80, seed=1), held_out=0.2)
     changed = msgspec.structs.replace(GRID.arms[0], changes={"pretext.mask": 0.9, "pretext.random": 0.0})
-    for grid, where, words in (
-        (replaced(GRID, amount=5), store, "4 steps there, 5 steps here"),
-        (replaced(GRID, name="large"), store, "grid: small there"),
-        (replaced(GRID, arms=(changed, GRID.arms[1])), store, "the arm all was begun with other settings"),
-        (GRID, str(tmp_path / "other"), "other text"),
+    for grid, words in (
+        (replaced(GRID, amount=5), "4 steps there, 5 steps here"),
+        (replaced(GRID, name="large"), "grid: small there"),
+        (replaced(GRID, arms=(changed, GRID.arms[1])), "the arm all was begun with other settings"),
     ):
         with pytest.raises(UserError, match=words):
-            comparing.compare(grid, where, out, workers=1)
+            comparing.compare(grid, store, out, workers=1)
     with pytest.raises(UserError, match="holds something else"):
         comparing.compare(GRID, store, tmp_path, workers=1)
     fewer = comparing.compare(chosen(GRID, ["all"]), store, out, workers=1)
     assert list(fewer.arms) == ["all"] and fewer.reference == "all"
+    plan = msgspec.json.decode((out / comparing.PLAN).read_bytes(), type=comparing.Plan)
+    (out / comparing.PLAN).write_bytes(msgspec.json.encode(msgspec.structs.replace(plan, data="of other text")))
+    with pytest.raises(UserError, match="it was made on other text"):
+        comparing.compare(GRID, store, out, workers=1)
 
 
-def test_an_arm_whose_numbers_break_leaves_the_others_their_results(store, tmp_path):
+def test_an_arm_whose_numbers_break_leaves_the_others_their_results(store, tmp_path, monkeypatch):
+    real = training.work
+    good = Done({"masked LM": Measured(5.0, "loss", False)}, 2.0, ())
+    monkeypatch.setattr(comparing, "work", lambda job: real(job) if job.arm == "wild" else good)
     wild = Arm(name="wild", recipe="bert-tiny", changes={"optimizer.lr": 1e30, "optimizer.clip": 0.0})
-    outcome = comparing.compare(replaced(GRID, arms=(GRID.arms[1], wild), seeds=1), store, tmp_path / "out", workers=1)
+    arms = (GRID.arms[1], wild)
+    outcome = comparing.compare(replaced(GRID, arms=arms, seeds=1), store, tmp_path / "out", workers=1)
     (found,) = outcome.columns
-    assert found.cells["wild"].values == (None,) and found.cells["80/10/10"].mean is not None
+    assert found.cells["wild"].values == (None,) and found.cells["80/10/10"].mean.mean == 5.0
     assert any("wild, seed 0 did not get through" in note and "not finite" in note for note in outcome.notes)

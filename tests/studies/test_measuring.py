@@ -22,14 +22,14 @@ from sesame.studies.grid import FineTuned, HeldOut
 from sesame.studies.measuring import as_asked, check, common, measure, reader, splits
 
 NSP, SOP = Bert(next_sentence=1.0), Bert(sentence_order=1.0)
-ASK_NSP = HeldOut(name="next sentence", pretext=NSP, term="next_sentence", rows=40)
-ASK_SOP = HeldOut(name="sentence order", pretext=SOP, term="sentence_order", rows=40)
+ASK_NSP = HeldOut(name="next sentence", pretext=NSP, term="next_sentence", rows=24)
+ASK_SOP = HeldOut(name="sentence order", pretext=SOP, term="sentence_order", rows=24)
 
 
 def labelled(data: TextSet, task: Bert, model) -> np.ndarray:
     """The relation of every held-out pair that the question is about."""
     objective = as_asked(HeldOut(name="x", pretext=task, term="masked_lm"), model)[0]
-    batches = objective.pretext.stream(data, 5).held_out(40)
+    batches = objective.pretext.stream(data, 5).held_out(24)
     pairs = np.concatenate([batch.pair for batch in batches])
     return pairs[pairs != ONE_SEGMENT]
 

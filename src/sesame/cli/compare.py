@@ -48,8 +48,8 @@ class Compare:
     """Training examples of each of --tasks at most; 0 for all."""
     workers: int = 0
     """Runs side by side, each in a process with its share of the threads; 0: for small models as many as cores."""
-    held_out: float = 0.02
-    """For raw text: the share of documents that training never sees."""
+    held_out: float | None = None
+    """For raw text: the share of documents that training never sees; 0.02 if not given."""
     json: bool = False
     """Print the result alone on stdout, as JSON."""
 
@@ -143,6 +143,10 @@ def _source(given: Compare, grid: Grid, changes: dict[str, Any]) -> str:
     if not isinstance(data[0], TextData) or (Path(given.data[0]) / "store.json").is_file():
         if len(given.data) > 1:
             raise UserError(f"--data {shlex.join(given.data)}: of prepared data, give one folder.")
+        if given.held_out is not None:
+            raise UserError(
+                f"--held-out: {given.data[0]} is prepared already, with its own. Give the raw text to --data."
+            )
         return given.data[0]
     from sesame.data.prepare import prepare
 
@@ -154,7 +158,13 @@ def _source(given: Compare, grid: Grid, changes: dict[str, Any]) -> str:
     if given.out.exists() and any(given.out.iterdir()) and not (given.out / "data").exists():
         raise UserError(f"{given.out} exists and holds something else. Nothing was changed. Choose another --out.")
     log.info("preparing the text")
-    prepare(given.data, given.out / "data", tokenizer=data[0].tokenizer, vocab=data[0].vocab, held_out=given.held_out)
+    prepare(
+        given.data,
+        given.out / "data",
+        tokenizer=data[0].tokenizer,
+        vocab=data[0].vocab,
+        held_out=0.02 if given.held_out is None else given.held_out,
+    )
     return str(given.out / "data")
 
 

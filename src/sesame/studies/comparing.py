@@ -25,7 +25,7 @@ from sesame.errors import UserError
 from sesame.processes import cores
 from sesame.report import wording
 from sesame.studies.grid import FineTuned, Grid, HeldOut, recipe_of, stem, title
-from sesame.studies.measuring import check, common
+from sesame.studies.measuring import Measured, check, common
 from sesame.studies.outcome import Line, Outcome, amount, column
 from sesame.studies.training import Done, Job, placed, steps_in, work
 from sesame.tasks.folder import SMALL
@@ -69,9 +69,9 @@ def compare(
     recipes = {arm.name: placed(recipe_of(arm, grid, given, known), source) for arm in grid.arms}
     reference = grid.reference or grid.arms[0].name
     threads = max(recipe.threads for recipe in recipes.values())
-    recipes, largest = _ready(grid, recipes, reference)
-    count = workers or (cores() if largest < SMALL else 1)
-    count = min(count, len(recipes) * grid.seeds)
+    recipes, largest, notes = _ready(grid, recipes, reference)
+    on_cpu = all(recipe.device == "cpu" for recipe in recipes.values())
+    count = min(workers or (cores() if largest < SMALL and on_cpu else 1), len(recipes) * grid.seeds)
     plan = _planned(grid, recipes, out, count, threads or max(1, cores() // count))
     asked_data = common([recipe.data for recipe in plan.recipes.values()], plan.recipes[reference].data)
     jobs = [
@@ -91,19 +91,20 @@ def compare(
             left = (time.monotonic() - began) / number * (len(jobs) - number)
             log.info("%d of %d: %s%s", number, len(jobs), _told(job, came),
                      f" (about {left / 60:.0f} minutes left)" if left > 60 else "")  # fmt: skip
-    return _outcome(grid, plan, reference, done, count)
+    return _outcome(grid, plan, reference, done, [*_notes(grid, plan, done, count), *notes])
 
 
 # ------------------------------------------------------------------------------------------------- before training
-def _ready(grid: Grid, recipes: dict[str, Recipe], reference: str) -> tuple[dict[str, Recipe], int]:
+def _ready(grid: Grid, recipes: dict[str, Recipe], reference: str) -> tuple[dict[str, Recipe], int, list[str]]:
     """The recipes with all that the data and the machine decide, except steps and threads; everything is checked.
 
-    Also the parameters of the largest model.
+    Also the parameters of the largest model, and what was cut or left out of labelled tasks, as the reference reads
+    them.
     """
     kinds = {type(recipe.data).__name__ for recipe in recipes.values()}
     if len(kinds) > 1:
         raise UserError(f"{grid.name}: its arms read different kinds of data ({', '.join(sorted(kinds))}).")
-    frozen, largest = {}, 0
+    frozen, largest, notes = {}, 0, list[str]()
     for arm, recipe in recipes.items():
         frozen[arm] = freeze(recipe, open_data(recipe.data))
     data = common([recipe.data for recipe in frozen.values()], frozen[reference].data)
@@ -112,8 +113,10 @@ def _ready(grid: Grid, recipes: dict[str, Recipe], reference: str) -> tuple[dict
         model = Model(build(recipe, opened).eval(), vocabulary_of(opened), recipe, 0)
         largest = max(largest, sum(p.numel() for p in model.objective.parameters()))
         for asked in grid.measurements:
-            check(asked, model, data, arm)
-    return frozen, largest
+            found = check(asked, model, data, arm)
+            if arm == reference:
+                notes += [f"{title(asked)}: {what}: {number:,}" for what, number in found.items()]
+    return frozen, largest, notes
 
 
 def _planned(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int, threads: int) -> Plan:
@@ -190,19 +193,20 @@ def _told(job: Job, done: Done) -> str:
     return f"{job.label}: {', '.join(said) or 'nothing that could be measured'}"
 
 
-def _outcome(grid: Grid, plan: Plan, reference: str, done: Mapping[tuple[str, int], Done], count: int) -> Outcome:
+def _outcome(
+    grid: Grid, plan: Plan, reference: str, done: Mapping[tuple[str, int], Done], notes: Sequence[str]
+) -> Outcome:
     seeds = tuple(range(grid.seeds))
     arms = {arm.name: arm for arm in grid.arms}
     columns = []
     for asked in grid.measurements:
         name = title(asked)
-        found = {arm: [done[arm, seed].measured.get(name) for seed in seeds] for arm in arms}
+        found = _by_arm(grid, name, done)
         first = next((m for own in found.values() for m in own if m), None)
         if first is None:
             continue
         values = {arm: [m.value if m else None for m in own] for arm, own in found.items()}
-        how = {arm: next((m.how for m in own if m and m.how), "") for arm, own in found.items()}
-        columns.append(column(name, first.metric, first.share, values, how, reference))
+        columns.append(column(name, first.metric, first.share, values, _how(found), reference))
     lines = {}
     for name, arm in arms.items():
         recipe = plan.recipes[name]
@@ -223,21 +227,29 @@ def _outcome(grid: Grid, plan: Plan, reference: str, done: Mapping[tuple[str, in
         seeds=seeds,
         arms=lines,
         columns=tuple(columns),
-        notes=tuple(_notes(grid, columns, done, plan, count)),
+        notes=tuple(notes),
     )
 
 
-def _notes(
-    grid: Grid, columns: Sequence[Any], done: Mapping[tuple[str, int], Done], plan: Plan, count: int
-) -> list[str]:
+def _by_arm(grid: Grid, name: str, done: Mapping[tuple[str, int], Done]) -> dict[str, list[Measured | None]]:
+    """What came of one measurement, by arm and seed."""
+    return {arm.name: [done[arm.name, seed].measured.get(name) for seed in range(grid.seeds)] for arm in grid.arms}
+
+
+def _how(found: Mapping[str, Sequence[Measured | None]]) -> dict[str, str]:
+    """Of each arm how it was asked, where that is worth saying."""
+    return {arm: next((m.how for m in own if m and m.how), "") for arm, own in found.items()}
+
+
+def _notes(grid: Grid, plan: Plan, done: Mapping[tuple[str, int], Done], count: int) -> list[str]:
     """What must be borne in mind with the table."""
     notes = [reason for one in done.values() for reason in one.broken]
-    for found in columns:
+    for name in map(title, grid.measurements):
         by: dict[str, list[str]] = {}
-        for arm, one in found.cells.items():
-            if one.how:
-                by.setdefault(one.how, []).append(arm)
-        notes += [f"{found.name}: {wording.several(own)} had {how}." for how, own in by.items()]
+        for arm, how in _how(_by_arm(grid, name, done)).items():
+            if how:
+                by.setdefault(how, []).append(arm)
+        notes += [f"{name}: {wording.several(own)} had {how}." for how, own in by.items()]
     if fitted := [title(m) for m in grid.measurements if isinstance(m, HeldOut) and m.head == "fitted"]:
         notes.append(
             f"{wording.several(fitted)}: a logistic regression on the frozen [CLS] states of each arm, fitted on pairs "
@@ -246,10 +258,8 @@ def _notes(
     if count > 1 and grid.equal == "seconds":
         notes.append(f"Speed was measured, and runs were trained, {count} side by side with {plan.threads} thread"
                      f"{'s' * (plan.threads != 1)} each: a run alone would have got further.")  # fmt: skip
-    asked = sum(
-        one.difference is not None and one.difference.se is not None for c in columns for one in c.cells.values()
-    )
-    if asked >= 20:
+    asked = (len(grid.arms) - 1) * len(grid.measurements)
+    if asked >= 20 and grid.seeds > 1:
         notes.append(f"{asked} differences are shown with 95% intervals: about {asked // 20} would seem resolved if no "
                      "arm differed.")  # fmt: skip
     frozen = [title(m) for m in grid.measurements if isinstance(m, FineTuned) and m.settings.freeze]

@@ -25,7 +25,7 @@ from sesame.pretext.base import Objective, Pretext, Split
 from sesame.pretext.sentence_pairs import NEEDS
 from sesame.studies.grid import FineTuned, HeldOut, Measurement
 from sesame.tasks.arms import network_of
-from sesame.tasks.base import TaskData
+from sesame.tasks.base import Notes, TaskData
 from sesame.tasks.finetune import encode, fine_tune
 from sesame.tasks.opening import open_task
 
@@ -53,11 +53,16 @@ def measure(asked: Measurement, model: Model, data: config.Data, seed: int) -> M
     return _held_out(asked, model, data)
 
 
-def check(asked: Measurement, model: Model, data: config.Data, arm: str) -> None:
-    """Raise UserError, before anything is trained, where the arm could not be asked that. `model` may be untrained."""
+def check(asked: Measurement, model: Model, data: config.Data, arm: str) -> dict[str, int]:
+    """Raise UserError, before anything is trained, where the arm could not be asked that. `model` may be untrained.
+
+    Gives what was cut or left out of a labelled task, and how often.
+    """
     if isinstance(asked, FineTuned):
-        encode(reader(model), task_of(asked))
-        return
+        task = task_of(asked)
+        notes = Notes(task.notes.skip, task.notes.counts.copy())  # each arm counts for itself
+        encode(reader(model), replace(task, notes=notes))
+        return dict(notes.counts)
     ours, theirs = type(asked.pretext).__name__, type(model.objective.pretext.config).__name__
     if ours != theirs:
         raise UserError(f"{asked.name}: the arm {arm} was trained as {theirs}, and cannot be asked as {ours}. "
@@ -77,6 +82,7 @@ def check(asked: Measurement, model: Model, data: config.Data, arm: str) -> None
         )
     if (name := f"{asked.term}.{asked.metric}") not in found:
         raise UserError(f"{asked.name}: there is no {name} of held-out examples.{nearest(name, found)}")
+    return {}
 
 
 # ------------------------------------------------------------------------------------------- held-out examples
