@@ -61,7 +61,7 @@ def test_a_grid_of_one_s_own_is_compared_and_shown(here, capsys):
 @pytest.mark.slow
 def test_a_comparison_that_is_killed_goes_on_with_two_workers(here):
     def begin(out):
-        words = ["compare", "starts", "--arms", "normal", "counts", "--data", "data", "--out", out, "--steps", "400",
+        words = ["compare", "starts", "--arms", "normal", "counts", "--data", "data", "--out", out, "--steps", "160",
                  "--seeds", "2", "--workers", "2", *SMALL[:-2], "--save-every", "20"]  # fmt: skip
         return subprocess.Popen([sys.executable, "-m", "sesame", *words], start_new_session=True)
 
