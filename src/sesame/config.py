@@ -154,6 +154,8 @@ class Bert(Struct, frozen=True, kw_only=True, tag="bert"):
     """Weight of the next-sentence loss; above 0, examples are sentence pairs."""
     sentence_order: Annotated[float, Meta(ge=0)] = 0.0
     """Weight of the sentence-order loss; above 0, examples are sentence pairs."""
+    pairs: bool = False
+    """Examples are sentence pairs also where no pair loss has a weight; all are neighbours then."""
     embeddings: Literal["normal", "counts"] = "normal"
     """counts: the first embeddings come from what stands near what in the text (PPMI, SVD), in seconds."""
 

@@ -10,7 +10,7 @@ from small_store import random_documents, store_of, vocabulary
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import Cursor, Step, TextBatch
-from sesame.data.cutting import ELSEWHERE, IN_ORDER, ONE_SEGMENT, SWAPPED
+from sesame.data.cutting import ELSEWHERE, IN_ORDER, NEIGHBOURS, ONE_SEGMENT, SWAPPED
 from sesame.data.text import TextStream, examples_of, rows_of
 from sesame.errors import UserError
 
@@ -154,7 +154,7 @@ def test_held_out_is_the_same_for_every_seed_and_process(split_store) -> None:
     assert sum(len(x.ids) for x in a) == 9
 
 
-PAIRS = [frozenset({"next"}), frozenset({"order"}), frozenset({"next", "order"})]
+PAIRS = [frozenset({"next"}), frozenset({"order"}), frozenset({"next", "order"}), frozenset({NEIGHBOURS})]
 
 
 @pytest.mark.parametrize("pairs", PAIRS, ids=lambda pairs: "+".join(sorted(pairs)))

@@ -8,12 +8,15 @@ from small_store import random_documents, store_of, vocabulary
 
 from sesame import config, models, pretext
 from sesame.data.batch import Cursor, Rows
+from sesame.data.cutting import NEIGHBOURS
 from sesame.data.text import TextSet
 from sesame.pretext.base import Objective
+from sesame.pretext.sentence_pairs import relations
 
 SHAPE = config.Transformer(layers=2, width=16, heads=2, ffn=32, vocab=60, positions=40, init=0.3)
 MIXTURES = {
     "masked LM": config.Bert(),
+    "masked LM on pairs": config.Bert(pairs=True),
     "with next sentence": config.Bert(next_sentence=0.5),
     "all three": config.Bert(masked_lm=2.0, next_sentence=1.0, sentence_order=0.3),
     "sentence order alone": config.Bert(masked_lm=0.0, sentence_order=1.0),
@@ -103,3 +106,11 @@ def test_the_output_bias_starts_at_the_log_frequencies_of_what_is_trained_on(dat
     assert 0 < len(kept) < len(store.ids)
     softmax = torch.softmax(task.masked_lm.bias.detach(), 0).numpy()
     assert np.allclose(softmax, counts / counts.sum())
+
+
+def test_pairs_without_a_pair_loss_are_asked_for_and_change_nothing_beside_one() -> None:
+    assert relations(config.Bert(pairs=True)) == {NEIGHBOURS}
+    assert (
+        relations(config.Bert(pairs=True, next_sentence=1.0)) == relations(config.Bert(next_sentence=1.0)) == {"next"}
+    )
+    assert relations(config.Bert()) == frozenset()

@@ -31,6 +31,7 @@ VERBS = (
     Verb(
         ("pretrain",), "train a recipe on text, or go on with a run (--resume, --from)", "pretrain", "pretrain_command"
     ),
+    Verb(("compare",), "train recipes that differ in one thing, and measure all alike", "compare", "compare_command"),
     Verb(("fork",), "train a twin of a run without some documents, or with some more", "fork", "fork_command"),
     Verb(("acquisition",), "when a run learned what, and in which order", "acquisition", "acquisition_command"),
     Verb(("effect",), "what a twin run does differently, item by item", "effect", "effect_command"),

@@ -12,6 +12,8 @@ from sesame.data.store import TokenStore
 
 IN_ORDER, ELSEWHERE, SWAPPED, ONE_SEGMENT = 0, 1, 2, -1
 """Relation of the two segments of an example (`TextBatch.pair`)."""
+NEIGHBOURS = "neighbours"
+"""What `cut_pairs` is asked for where every pair is to be in order."""
 LEFT_OUT = -2
 """In its place: a twin run leaves the example out, and nothing stands where it would."""
 
@@ -129,12 +131,13 @@ def cut_pairs(
     """Runs of whole sentences, cut in two at a random sentence (Devlin et al. 2019, A.2; Lan et al. 2020, 3.1).
 
     Half of the pairs keep their second segment. The other half gets a run of sentences from another document
-    ("next"; what was replaced is read again, in the next example) or has its segments swapped ("order").
+    ("next"; what was replaced is read again, in the next example) or has its segments swapped ("order"). With neither
+    (`NEIGHBOURS` alone) all do.
     A run of one sentence has no second segment and carries no label, where BERT's code always calls it "not next":
     so the labels stay balanced. `others` are the documents to draw from; None for all that are trained on.
     """
     room = length - 3  # [CLS], [SEP], [SEP]
-    negatives = sorted(pairs)
+    negatives = sorted(pairs - {NEIGHBOURS})
     found: list[tuple[int, int, int, int, int, int]] = []
     for document, copy in zip(documents.tolist(), repeat.tolist(), strict=True):
         begin = int(store.offsets[document])
@@ -154,7 +157,7 @@ def cut_pairs(
             m = i + 1 + int(chance.integers(j - i - 1, "second segment", *words))
             first = (begin + here, int(edges[m]) - here)
             second = (begin + int(edges[m]), int(edges[j] - edges[m]))
-            if float(chance.uniform("relation", *words)) < 0.5:
+            if not negatives or float(chance.uniform("relation", *words)) < 0.5:
                 found.append((*first, *second, IN_ORDER, key))
                 i = j
             elif negatives[int(chance.integers(len(negatives), "negative", *words))] == "order":

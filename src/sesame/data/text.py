@@ -71,7 +71,8 @@ class TextSet:
 class TextStream:
     """Batches of packed examples for one process of `world` (see `data.batch.Stream`).
 
-    `pairs` names the relations to build examples for: empty for single segments, or some of {"next", "order"}.
+    `pairs` names the relations to build examples for: empty for single segments, some of {"next", "order"}, or
+    {NEIGHBOURS} for pairs in order.
     With `windows`, pieces of a document are windows of `[CLS] document [SEP]` (see `as_windows`).
     """
 

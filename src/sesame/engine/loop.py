@@ -30,6 +30,11 @@ from sesame.pretext.base import Objective
 
 log = logging.getLogger(__name__)
 
+
+class NotFinite(UserError):
+    """The loss or the gradient was NaN or infinite: another learning rate is needed, not another try."""
+
+
 Hook = Callable[["Training"], None]
 """Called before step 0 and after every step, on every process; decides for itself whether now. It may read anything
 and change nothing: dropout is keyed, so not even the generators need to be left alone."""
@@ -96,7 +101,7 @@ class Training:
         return dict(zip(names, total, strict=False)), total[len(names) :]
 
     def check_finite(self) -> None:
-        """Raise UserError with the step and its examples where a loss or a gradient norm was NaN or infinite.
+        """Raise NotFinite with the step and its examples where a loss or a gradient norm was NaN or infinite.
 
         Waits for the device, so it is called where somebody reads numbers anyway: at log steps and before saving.
         """
@@ -106,7 +111,7 @@ class Training:
             keys = dict(self.recent).get(bad if bad is not None else -1, ())
             shown = ", ".join(f"{key:016x}" for key in keys[:8])
             more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-            raise UserError(
+            raise NotFinite(
                 f"{self.run.path}: the loss or the gradient of step {bad} is not finite. Its examples: "
                 f"{shown or 'on another process'}{more}. Earlier checkpoints are whole. Try a lower --optimizer.lr, a "
                 "longer --optimizer.warmup, or --precision fp32."

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sesame import config
-from sesame.data.cutting import ELSEWHERE, IN_ORDER, SWAPPED
+from sesame.data.cutting import ELSEWHERE, IN_ORDER, NEIGHBOURS, SWAPPED
 
 WRONG = {"next_sentence": ELSEWHERE, "sentence_order": SWAPPED}
 """What each task has to tell from a pair in order."""
@@ -33,7 +33,8 @@ class Pooler(nn.Module):
 
 def relations(c: config.Pretext) -> frozenset[str]:
     """Those that `cut_pairs` must build for a task; none where its examples are single segments."""
-    return frozenset(need for task, need in NEEDS.items() if getattr(c, task, 0.0) > 0)
+    found = frozenset(need for task, need in NEEDS.items() if getattr(c, task, 0.0) > 0)
+    return found or frozenset({NEIGHBOURS} if getattr(c, "pairs", False) else ())
 
 
 def labels(pair: Int[np.ndarray, " example"], task: str) -> Int[np.ndarray, " example"]:

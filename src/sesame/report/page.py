@@ -43,8 +43,13 @@ def check_outside(place: Path, paths: list[Path]) -> None:
 
 
 def write(report: Report, out: Path) -> int:
-    """Write the page, beside its final name first; how many bytes it has."""
-    content = render(report).encode()
+    """Write the page; how many bytes it has."""
+    return put(render(report), out)
+
+
+def put(page: str, out: Path) -> int:
+    """Write a page, beside its final name first; how many bytes it has."""
+    content = page.encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -57,7 +62,9 @@ def write(report: Report, out: Path) -> int:
 
 def render(report: Report, live: str = "") -> str:
     """The whole page. One with a stamp in `live` asks its server for newer ones (`report.live`)."""
-    return _template().render(
+    return rendered(
+        _file("page.html"),
+        GENERATOR,
         report=report,
         live=live,
         say=wording,
@@ -69,19 +76,26 @@ def render(report: Report, live: str = "") -> str:
         differences=differences(report.runs),
         text_of=text_of,
         order_heads=HEADS,
-        generator=f"{GENERATOR} {version('sesame-ssl')}",
+    )
+
+
+def rendered(template: str, generator: str, **values: Any) -> str:
+    """A page from the text of a template, which also has the style, the script and the library of all our pages."""
+    return _template(template).render(
+        generator=f"{generator} {version('sesame-ssl')}",
         made=wording.day(time.time()),
         style=Markup(_file("page.css")),
         script=Markup(_file("page.js")),
         library=Markup(_library()),
+        **values,
     )
 
 
-def _template() -> jinja2.Template:
+def _template(text: str) -> jinja2.Template:
     made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["script_json"] = script_json
     made.filters["swatch"] = swatch
-    return made.from_string(_file("page.html"))
+    return made.from_string(text)
 
 
 def script_json(value: Any) -> Markup:

@@ -19,10 +19,13 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """`count` processes, started when they are first needed; a single one is the process that asks."""
+    """`count` processes, started when they are first needed; a single one is the process that asks.
 
-    def __init__(self, count: int = 1, threads: int = 0):
-        self.count = count
+    `doing` is for the error message about one that is ended from outside.
+    """
+
+    def __init__(self, count: int = 1, threads: int = 0, doing: str = "fine-tuning"):
+        self.count, self.doing = count, doing
         self.threads = max(1, (threads or cores()) // count)
         self.products = products.fastest(self.threads)
         self.pool: Pool[Any, Any] | None = None
@@ -33,7 +36,7 @@ class Workers:
             return map(partial(self._here, function), jobs)
         if self.pool is None:
             make = partial(_begin, self.threads, self.products, logging.getLogger("sesame").getEffectiveLevel())
-            self.pool = Pool(self.count, make, "fine-tuning", f"Give fewer than {self.count} --workers.")
+            self.pool = Pool(self.count, make, self.doing, f"Give fewer than {self.count} --workers.")
         return self.pool.map((function, job) for job in jobs)
 
     def _here(self, function: Callable[[Job], Result], job: Job) -> Result:

@@ -1,0 +1,1 @@
+"""Claims put to the test: recipes that differ in one thing, trained and measured alike."""
