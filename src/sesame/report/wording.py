@@ -196,9 +196,13 @@ def task(recipe: config.Recipe) -> str:
             (pretext.sentence_order, "sentence-order prediction"),
         ]
         return " and ".join(name for weight, name in parts if weight) or "nothing"
+    if isinstance(pretext, config.Denoising):
+        damage = ", ".join(str(c.__struct_config__.tag).replace("-", " ") for c in pretext.corruptions)
+        return (
+            f"denoising ({damage}), writing {'the whole text' if pretext.target == 'original' else 'what is missing'}"
+        )
     return {
         config.CausalLM: "predicting the next token",
-        config.Infilling: "text infilling",
         config.Byol: "predicting another view of the image (BYOL)",
         config.Apc: "predicting the frames ahead (APC)",
     }[type(pretext)]
