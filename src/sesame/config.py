@@ -437,7 +437,9 @@ class Seq2Seq(TaskFiles, frozen=True, kw_only=True, tag="seq2seq"):
     """Column that identifies a row; empty for the line number."""
     metric: Literal["rouge_l", "rouge_1", "rouge_2", "bleu", "exact"] = "rouge_l"
     longest: Positive = 64
-    """Tokens that are written at most; longer targets are cut."""
+    """Tokens that are written at most; longer targets are cut in training, and scored whole."""
+    cased: bool = False
+    """Exact match and BLEU tell upper from lower case; a model whose tokenizer writes lower case cannot."""
 
 
 Task = Classification | Regression | Tagging | SpanQA | Seq2Seq

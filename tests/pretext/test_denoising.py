@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from small_text import VOCABULARY, packed, texts
 
 from sesame import config, recipes
@@ -18,7 +16,7 @@ from sesame.errors import UserError
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
 from sesame.pretext.base import Objective, Split
-from sesame.pretext.denoising import Denoising, Places
+from sesame.pretext.denoising import Denoising
 
 WORDS = VOCABULARY.with_sentinels(30)
 STACK = {"layers": 1, "width": 16, "heads": 2, "ffn": 32, "vocab": WORDS.size, "positions": 64, "kinds": 0}
@@ -152,21 +150,6 @@ def test_sentences_are_those_of_the_store() -> None:
     parts = [given[0][i : i + 5].tolist() for i in (0, 5, 10)]
     orders = [[a, b, c] for a in range(3) for b in range(3) for c in range(3) if len({a, b, c}) == 3]
     assert read in [[t for i in order for t in parts[i]] for order in orders]
-
-
-@settings(max_examples=40, deadline=None)
-@given(row=st.lists(st.integers(0, 3), min_size=1, max_size=8), data=st.data())
-def test_examples_are_laid_out_in_their_rows_in_order(row: list[int], data: st.DataObject) -> None:
-    sizes = np.array([data.draw(st.integers(0, 5)) for _ in row])
-    ids = 7 + np.arange(sizes.sum())
-    rows, at = Places(np.array(row), 4, pad=0).laid_out(ids, ids + 1, sizes)
-    assert rows.x.flatten()[at].tolist() == ids.tolist()
-    expected: list[list[int]] = [[], [], [], []]
-    for number, r in enumerate(row):
-        expected[r] += [number] * int(sizes[number])
-    width = max(1, *map(len, expected))
-    assert rows.example.tolist() == [numbers + [-1] * (width - len(numbers)) for numbers in expected]
-    assert (rows.x[rows.example < 0] == 0).all() and (rows.position[rows.example >= 0] > 0).all()
 
 
 # ------------------------------------------------------------------------------------------------ mistakes

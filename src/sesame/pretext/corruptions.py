@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from sesame import config
 from sesame.data import chance
+from sesame.data.layout import within
 from sesame.data.tokenizer import Vocabulary
 from sesame.pretext.masked_lm import ordinary_ids
 
@@ -106,11 +107,6 @@ class Marks:
 
 
 # ---------------------------------------------------------------------------------------------- counting
-def within(sizes: Int[np.ndarray, " example"]) -> Int[np.ndarray, " token"]:
-    """0, 1, … for the tokens of each of several examples on end."""
-    return np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-
-
 def share(sizes: Int[np.ndarray, " example"], rate: float) -> Int[np.ndarray, " example"]:
     """The nearest whole number to `rate` of each size, at least 1; 0 for an empty example, and for a rate of 0."""
     return np.where(sizes > 0, np.maximum(1, np.rint(rate * sizes)), 0).astype(np.int64) if rate else 0 * sizes

@@ -7,21 +7,20 @@ x′ is the damaged text in the encoder and, in the decoder, what was to be writ
     fragment   a b, where they stand     → b c                           (MASS: Song et al. 2019)
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Int
 
 from sesame import config
-from sesame.data.batch import Rows, TextBatch
+from sesame.data.batch import TextBatch
+from sesame.data.layout import Layout, within
 from sesame.data.text import TextSet, TextStream
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.pretext.base import Loss, Pretext, Split, Term
-from sesame.pretext.corruptions import HIDE_NOTHING, Marks, Texts, corrupt, most_spans, within
+from sesame.pretext.corruptions import HIDE_NOTHING, Marks, Texts, corrupt, most_spans
 from sesame.pretext.cross_entropy import linear_cross_entropy
 
 
@@ -64,10 +63,10 @@ class Denoising(Pretext):
         late = np.where(position == 0, sep, np.roll(written, 1))
         if self.in_place and missing is not None:
             late, position = tokens_before(missing, given, cls), missing.origin
-        rows = Places.of(batch, self.vocabulary.pad)
+        layout = Layout.of(batch, self.vocabulary.pad)
         read, length = framed(seen, sep, cls)
-        encoder, _ = rows.laid_out(read, within(length), length)
-        decoder, at = rows.laid_out(late, position, size)
+        encoder, _ = layout.write(read, within(length), length)
+        decoder, at = layout.write(late, position, size)
         target = {"at": torch.from_numpy(at), "written": torch.from_numpy(written)}
         return Split((encoder, decoder), target, {"denoising": len(written)}, size=batch.size)
 
@@ -96,7 +95,7 @@ def _check(c: config.Denoising, backbone: Backbone, vocabulary: Vocabulary) -> N
         )
 
 
-# ----------------------------------------------------------------------------------------------- layout
+# ----------------------------------------------------------------------------------------------- tokens
 def framed(
     x: Texts, last: int, first: int | None = None
 ) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " example"]]:
@@ -118,43 +117,3 @@ def tokens_before(missing: Texts, given: Texts, cls: int) -> Int[np.ndarray, " t
     begin = np.cumsum(given.sizes) - given.sizes
     before = begin[missing.owner] + missing.origin - 1
     return np.where(missing.origin > 0, given.ids[np.maximum(before, 0)], cls) if len(before) else missing.ids
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where examples go: each into the row that it has in a batch, whatever is made of it."""
-
-    row: Int[np.ndarray, " example"]
-    rows: int
-    pad: int
-
-    @classmethod
-    def of(cls, batch: TextBatch, pad: int) -> "Places":
-        row, time = np.nonzero((batch.position == 0) & (batch.example >= 0))
-        of_example = np.zeros(len(batch.key), np.int64)
-        of_example[batch.example[row, time]] = row
-        return cls(of_example, len(batch.ids), pad)
-
-    def laid_out(
-        self,
-        ids: Int[np.ndarray, " token"],
-        position: Int[np.ndarray, " token"],
-        size: Int[np.ndarray, " example"],
-    ) -> tuple[Rows, Int[np.ndarray, " token"]]:
-        """Examples on end as rows, no wider than the fullest; and where each token went, counted through the rows."""
-        order = np.argsort(self.row, kind="stable")
-        before = np.cumsum(size[order]) - size[order]
-        filled = np.bincount(self.row, size, minlength=self.rows).astype(np.int64)
-        begin = np.empty(len(size), np.int64)
-        begin[order] = before - (np.cumsum(filled) - filled)[self.row[order]]
-        owner = np.repeat(np.arange(len(size)), size)
-        width = max(int(filled.max(initial=0)), 1)
-        at = self.row[owner] * width + begin[owner] + within(size)
-
-        def table(values: np.ndarray, empty: int) -> torch.Tensor:
-            flat = np.full(self.rows * width, empty, np.int64)
-            flat[at] = values
-            return torch.from_numpy(flat.reshape(self.rows, width))
-
-        kind = torch.zeros((self.rows, width), dtype=torch.int64)
-        return Rows(table(ids, self.pad), table(position, 0), kind, table(owner, -1)), at

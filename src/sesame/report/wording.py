@@ -25,6 +25,11 @@ METRIC_NAMES = {
     "spearman": "Spearman correlation",
     "entity_f1": "entity F1",
     "f1": "F1",
+    "rouge_1": "ROUGE-1",
+    "rouge_2": "ROUGE-2",
+    "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "exact": "exact match",
     "em": "exact match",
     "exact_match": "exact match",
 }
@@ -295,6 +300,8 @@ def about_task(result: Result) -> str:
         f"{result.train:,} examples to train on, {result.dev:,} for dev and {result.test:,} for test; "
         f"measured by {metric(result.metric)}"
     ]
+    if result.copied is not None:
+        said.append(f"The source, copied, scores {result.copied:.3f}")
     if result.lr:
         said.append("Peak learning rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in result.lr.items()))
     if result.notes:
@@ -313,7 +320,12 @@ def verdict(result: Point) -> str:
         said = "clear gain" if result.gain.mean > 0 else "clear loss"
     else:
         said = "no clear difference"
-    rivals = [("embeddings", "embeddings alone"), ("tfidf", "TF-IDF"), ("majority", "majority")]
+    rivals = [
+        ("embeddings", "embeddings alone"),
+        ("tfidf", "TF-IDF"),
+        ("majority", "majority"),
+        ("copied", "the source, copied"),
+    ]
     unbeaten = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= pretrained.mean]
     return said + (f"; not above {' and '.join(unbeaten)}" if unbeaten else "")
 
