@@ -124,8 +124,8 @@ def test_greedy_decoding_is_the_likeliest_token_again_and_again(model: Model) ->
 
 # ------------------------------------------------------------------------------------------------- learning
 def test_it_learns_to_write_and_what_is_saved_writes_the_same(model: Model, tmp_path: Path) -> None:
-    train = examples(40)
-    settings = FineTune(lr=5e-3, epochs=30, min_steps=0, rows=8, dropout=0.0, evaluations=2)
+    train = examples(24)
+    settings = FineTune(lr=1e-2, epochs=30, min_steps=0, rows=8, dropout=0.0, evaluations=2)
     compared = compare(make(init=0.02), data_of(train, longest=4, metric="exact"), settings, seeds=1)
     result = compared.result
     assert compared.best.best.dev["exact"] > 0.8
