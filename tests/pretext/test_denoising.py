@@ -1,17 +1,20 @@
 """Denoising: what the encoder reads, what the decoder reads and writes, and that packing changes no loss."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_store import store_of
 from small_text import VOCABULARY, packed, texts
 
 from sesame import config, recipes
-from sesame.data.batch import Rows, TextBatch
+from sesame.data.batch import Cursor, Rows, TextBatch
 from sesame.data.cutting import Pieces
 from sesame.data.encode import SENTENCE, WORD
-from sesame.data.text import assemble
+from sesame.data.text import TextSet, assemble
 from sesame.errors import UserError
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
@@ -163,6 +166,21 @@ def test_what_cannot_be_done_is_said() -> None:
         Denoising(config.Denoising(corruptions=(config.DocumentRotation(),), target="missing"), backbone, WORDS)
     with pytest.raises(UserError, match=r"data\.sentinels 100"):
         Denoising(TASKS["t5"], backbone, VOCABULARY)
+
+
+def test_any_store_works_and_too_few_sentinels_for_its_rows_are_said(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", [[[1] * 10, [2, 1, 1] * 5]] * 6)
+    data = TextSet(store, config.TextData(store=str(tmp_path / "store"), length=24, rows=2, sentinels=3))
+    assert data.vocabulary.size == store.vocabulary.size + 3 and len(store.vocabulary.sentinels) == 0
+    stack = STACK | {"vocab": data.vocabulary.size}
+    both = {n: config.Transformer(**stack, causal=n == "decoder") for n in ("encoder", "decoder")}
+    backbone = EncoderDecoder(config.EncoderDecoder(**both))
+    task = Denoising(TASKS["t5"], backbone, data.vocabulary)
+    step = next(task.stream(data, 0).train(Cursor(), 0, 5, 1))
+    assert float(Objective(backbone, task)(task.split(step.parts[0]))["denoising"].sum.detach()) > 0
+    many = config.Denoising(corruptions=(config.SpanCorruption(rate=0.5, span=1.0),), target="missing")
+    with pytest.raises(UserError, match=r"rows of 24 may need 12 sentinels.* has 3\..*data\.sentinels 12"):
+        Denoising(many, backbone, data.vocabulary).stream(data, 0)
 
 
 def test_sentinels_come_after_all_other_tokens_and_are_no_text() -> None:

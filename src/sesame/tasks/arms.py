@@ -18,7 +18,7 @@ from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Block, Embedding, Transformer, gather
 from sesame.tasks.base import Task
 from sesame.tasks.network import Network
-from sesame.tasks.reading import model_for
+from sesame.tasks.reading import backbone_of, model_for
 from sesame.tasks.writer import Writer
 
 B = TypeVar("B", bound=Backbone)
@@ -51,11 +51,12 @@ def arms_of(task: Task[Any, Any], arms: Sequence[Arm] = ARMS) -> tuple[Arm, ...]
     return tuple(arm for arm in ARMS if arm in arms and not (task.writes and arm == "embeddings"))
 
 
-def fresh(backbone: Transformer | EncoderDecoder, seed: int, start: Start | None = None) -> Backbone:
-    """The architecture of `backbone` with the weights that a pretraining run of that seed starts from.
+def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
+    """The model's architecture with the weights that a pretraining run of that seed starts from.
 
     `start` is another way to draw them than the model's own.
     """
+    backbone = backbone_of(model)
     c: config.Backbone = backbone.config
     if start and isinstance(c, config.EncoderDecoder):
         both = {name: replace(getattr(c, name), start=start) for name in ("encoder", "decoder")}
@@ -74,10 +75,7 @@ def network_of(
 
     `start` is how scratch draws its weights; None for the model's own way.
     """
-    its: Backbone = model_for(task, model)[0]
-    assert isinstance(its, Transformer | EncoderDecoder)
-    if arm == "scratch":
-        its = fresh(its, seed, start)
+    its: Backbone = fresh(model, seed, start) if arm == "scratch" else model_for(task, model)[0]
     backbone = with_dropout(its, dropout)
     if isinstance(backbone, EncoderDecoder):
         return Writer(backbone)

@@ -31,6 +31,12 @@ def writing_model(model: Model) -> tuple[EncoderDecoder, Vocabulary]:
     return backbone, model.vocabulary
 
 
+def backbone_of(model: Model) -> Transformer | EncoderDecoder:
+    """The backbone of a model of text, of either kind; a UserError for a model of anything else."""
+    writes = isinstance(model.objective.backbone, EncoderDecoder)
+    return writing_model(model)[0] if writes else text_model(model)[0]
+
+
 def model_for(task: Task[Any, Any], model: Model) -> tuple[Transformer | EncoderDecoder, Vocabulary]:
     """The backbone that `task` is learned with, and its tokenizer; a UserError for a model that cannot do it."""
     return writing_model(model) if task.writes else text_model(model)
@@ -58,9 +64,7 @@ def reach(model: Model) -> int:
     numbers. Of a published model, whose training is not known here, the table is believed.
     """
     if model.recipe is None:
-        backbone = model.objective.backbone
-        its = writing_model(model)[0] if isinstance(backbone, EncoderDecoder) else text_model(model)[0]
-        return min(stack.config.positions for stack in stacks(its))
+        return min(stack.config.positions for stack in stacks(backbone_of(model)))
     data = model.recipe.data
     assert isinstance(data, config.TextData), "a Transformer over tokens is trained on text"
     return max((phase.length for phase in data.phases), default=data.length)
