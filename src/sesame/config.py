@@ -62,6 +62,8 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """Pieces of that tokenizer; 0 for 8,192, or as many as the text fills."""
     sample_exponent: Rate = 1.0
     """Sources (languages) are drawn with probability proportional to size**exponent; multilingual BERT used 0.7."""
+    sentinels: Count = 0
+    """Tokens <extra_id_0> … that the run's tokenizer has at least, for span corruption; T5 has 100."""
     twin: Twin | None = None
     """Set by `sesame fork`."""
 
@@ -164,13 +166,89 @@ class CausalLM(Struct, frozen=True, kw_only=True, tag="causal-lm"):
     """Predict the next token from those before it (Radford et al. 2018)."""
 
 
-class Infilling(Struct, frozen=True, kw_only=True, tag="infilling"):
-    """BART's text infilling: spans of Poisson length become one [MASK] each; the decoder writes the original."""
+class TokenMasking(Struct, frozen=True, kw_only=True, tag="token-masking"):
+    """Single tokens become [MASK] (Lewis et al. 2020, 2.2); with `random` 0.1 it is BERT style (Raffel et al., 3.3)."""
+
+    rate: Rate = 0.15
+    """Share of each example's tokens that is hidden."""
+    random: Rate = 0.0
+    """Share of the hidden tokens replaced by a random one instead of [MASK]."""
+
+
+class TokenDeletion(Struct, frozen=True, kw_only=True, tag="token-deletion"):
+    """Single tokens are left out, and nothing says where (Lewis et al. 2020, 2.2; Raffel et al. 2020, 3.3)."""
+
+    rate: Rate = 0.15
+    """Share of each example's tokens that is left out."""
+
+
+class TextInfilling(Struct, frozen=True, kw_only=True, tag="text-infilling"):
+    """Spans of Poisson length, none included, become one [MASK] each (Lewis et al. 2020, 2.2)."""
 
     rate: Rate = 0.3
-    """Share of tokens inside hidden spans."""
+    """Share of each example's tokens inside hidden spans."""
     span: Above0 = 3.0
     """Mean span length (Poisson)."""
+
+
+class SentencePermutation(Struct, frozen=True, kw_only=True, tag="sentence-permutation"):
+    """The sentences come in a random order (Lewis et al. 2020, 2.2)."""
+
+
+class DocumentRotation(Struct, frozen=True, kw_only=True, tag="document-rotation"):
+    """The text begins with a random one of its tokens; what was before it comes at the end (Lewis et al. 2020, 2.2)."""
+
+
+class TokenShuffling(Struct, frozen=True, kw_only=True, tag="token-shuffling"):
+    """The tokens come in a random order: T5's deshuffling (Raffel et al. 2020, 3.3)."""
+
+
+class SpanCorruption(Struct, frozen=True, kw_only=True, tag="span-corruption"):
+    """Hidden spans become one sentinel each, a different one for every span (Raffel et al. 2020, 3.1.4)."""
+
+    rate: Rate = 0.15
+    """Share of each example's tokens that is hidden."""
+    span: Above0 = 3.0
+    """Mean span length."""
+    independent: bool = False
+    """Each token is hidden by itself; what happens to stand together is one span, and `span` is not used."""
+
+
+class FragmentMasking(Struct, frozen=True, kw_only=True, tag="fragment-masking"):
+    """One run of tokens is hidden, each behind [MASK], another token or itself: MASS (Song et al. 2019, 3.1, 4.1)."""
+
+    rate: Rate = 0.5
+    """Share of each example's tokens in the fragment."""
+    mask: Rate = 0.8
+    """Share of the hidden tokens replaced by [MASK]."""
+    random: Rate = 0.1
+    """Share of the hidden tokens replaced by a random one; the rest stay as they are."""
+
+
+class PrefixSplit(Struct, frozen=True, kw_only=True, tag="prefix-split"):
+    """The text ends at a random place; what follows is hidden: the prefix LM (Raffel et al. 2020, 3.3)."""
+
+
+Corruption = (
+    TokenMasking
+    | TokenDeletion
+    | TextInfilling
+    | SentencePermutation
+    | DocumentRotation
+    | TokenShuffling
+    | SpanCorruption
+    | FragmentMasking
+    | PrefixSplit
+)
+
+
+class Denoising(Struct, frozen=True, kw_only=True, tag="denoising"):
+    """An encoder reads damaged text, a decoder writes what it was (BART, MASS, T5)."""
+
+    corruptions: tuple[Corruption, ...] = (TextInfilling(),)
+    """What is done to a text, one after the other."""
+    target: Literal["original", "missing"] = "original"
+    """What is written: the whole text, or only the tokens that the last corruption hides."""
 
 
 class Byol(Struct, frozen=True, kw_only=True, tag="byol"):
@@ -194,7 +272,7 @@ class Apc(Struct, frozen=True, kw_only=True, tag="apc"):
     ahead: Positive = 5
 
 
-Pretext = Bert | CausalLM | Infilling | Byol | Apc
+Pretext = Bert | CausalLM | Denoising | Byol | Apc
 
 
 # -------------------------------------------------------------------------------------------- engine
@@ -388,7 +466,23 @@ class SpanQA(TaskFiles, frozen=True, kw_only=True, tag="span-qa"):
     """"No answer" is given where its score exceeds the best answer's by more than this (SQuAD 2.0)."""
 
 
-Task = Classification | Regression | Tagging | SpanQA
+class Seq2Seq(TaskFiles, frozen=True, kw_only=True, tag="seq2seq"):
+    """A text for a text, from rows of a TSV, CSV or JSONL file; for encoder-decoders."""
+
+    source: str = "source"
+    """Column of the text that is read."""
+    target: str = "target"
+    """Column of the text that is to be written."""
+    key: str = ""
+    """Column that identifies a row; empty for the line number."""
+    metric: Literal["rouge_l", "rouge_1", "rouge_2", "bleu", "exact"] = "rouge_l"
+    longest: Positive = 64
+    """Tokens that are written at most; longer targets are cut in training, and scored whole."""
+    cased: bool = False
+    """Exact match and BLEU tell upper from lower case; a model whose tokenizer writes lower case cannot."""
+
+
+Task = Classification | Regression | Tagging | SpanQA | Seq2Seq
 
 
 class FineTune(Struct, frozen=True, kw_only=True):

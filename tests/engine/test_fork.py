@@ -125,14 +125,14 @@ def test_until_the_fork_both_are_one(made, tmp_path: Path) -> None:
     assert said(tmp_path / "twin")[: len(before)] == before
 
 
-@pytest.mark.parametrize("pretext", [PRETEXTS["bert"], config.Bert(), PRETEXTS["gpt"], config.Infilling()])
+@pytest.mark.parametrize("pretext", [PRETEXTS["bert"], config.Bert(), PRETEXTS["gpt"], config.Denoising()])
 def test_a_step_of_which_all_is_left_out_has_no_loss(made, tmp_path: Path, pretext) -> None:
     """Rows of nothing but padding go through every task."""
     np.save(tmp_path / "without.npy", TokenStore.open(made["store"]).keys)
     told = config.Twin(of="run", at=0, folder=str(tmp_path), without=("all",))
     data = config.TextData(store=str(made["store"]), length=24, rows=4, twin=told)
     backbone = BACKBONES["gpt" if isinstance(pretext, config.CausalLM) else "bert"]
-    if isinstance(pretext, config.Infilling):
+    if isinstance(pretext, config.Denoising):
         decoder = msgspec.structs.replace(BACKBONES["gpt"], norm="post")
         backbone = config.EncoderDecoder(encoder=msgspec.structs.replace(backbone, kinds=0), decoder=decoder)
     recipe = config.Recipe(name="", data=data, pretext=pretext, backbone=backbone, device="cpu", threads=1)

@@ -37,8 +37,8 @@ def batch_of(words: list[list[int]], *, rows: int = 1, seed: int = 0, keys: list
     key = np.array([keys[e] if keys else 100 + e for e in numbers], np.uint64)
     pair = np.full(len(numbers), -1)
     return TextBatch(
-        ids=ids, position=position, kind=np.zeros(shape, int), example=example, word=word, special=special,
-        key=key, pair=pair, seed=seed, epoch=np.zeros(len(numbers), int),
+        ids=ids, position=position, kind=np.zeros(shape, int), example=example, word=word, sentence=word,
+        special=special, key=key, pair=pair, seed=seed, epoch=np.zeros(len(numbers), int),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def text(folder: Path, task: config.Pretext | None = None, seed: int = 0, **shap
     source = config.TextData(store=str(folder / "store"), length=LENGTH, rows=4)
     data = TextSet(store, source)
     backbone: config.Backbone = config.Transformer(**(SHAPE | shape))
-    if isinstance(task, config.Infilling):
+    if isinstance(task, config.Denoising):
         decoder = config.Transformer(**(SHAPE | shape | {"causal": True}))
         backbone = config.EncoderDecoder(encoder=backbone, decoder=decoder)
     recipe = config.Recipe(

@@ -167,7 +167,7 @@ def test_a_task_that_is_not_there(data, source, message):
 def test_a_model_of_something_else_is_told_apart(tmp_path):
     with pytest.raises(UserError, match="downstream measures models of text, and this one is trained on images"):
         train(recipe("byol", tmp_path, watch=watching("downstream=pydocs/area")), tmp_path / "run")
-    model, _ = probed.text(tmp_path, config.Infilling())
+    model, _ = probed.text(tmp_path, config.Denoising())
     with pytest.raises(UserError, match="is no Transformer over text"):
         measured(model, Ask(source="pydocs/area"))
 

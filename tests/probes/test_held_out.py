@@ -77,7 +77,7 @@ def test_how_much_is_read_at_once_changes_nothing(text, monkeypatch, positions):
 
 
 def test_an_encoder_decoder_is_measured_in_its_encoder(tmp_path: Path):
-    model, ask = probed.text(tmp_path, config.Infilling())
+    model, ask = probed.text(tmp_path, config.Denoising())
     part = held_out(model, ask, 100)[0]
     encoder = model.objective.backbone.encoder
     with torch.no_grad():

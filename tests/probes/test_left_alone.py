@@ -16,7 +16,7 @@ from sesame.probes import Ask, Item, Value, find, neighbours
 KINDS = {
     "bert": lambda folder: probed.text(folder),
     "gpt": lambda folder: probed.text(folder, config.CausalLM(), causal=True, norm="pre"),
-    "bart": lambda folder: probed.text(folder, config.Infilling()),
+    "bart": lambda folder: probed.text(folder, config.Denoising()),
     "byol": lambda folder: probed.images(),
     "apc": lambda folder: probed.speech(folder),
 }

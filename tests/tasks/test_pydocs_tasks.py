@@ -32,9 +32,10 @@ def tasks() -> dict[str, TaskData[Any, Any]]:
     return {name: open_pydocs(name) for name in TASKS}
 
 
-def _text(example: Any) -> str:
-    """What an example is about, as words in a row."""
-    text = getattr(example, "text", None) or getattr(example, "context", None) or " ".join(example.words)
+def _text(example: Any, name: str) -> str:
+    """What an example is about, as words in a row. What a summary is of may be there twice, the summary may not."""
+    text = example.label if name == "summary" else None
+    text = text or getattr(example, "text", None) or getattr(example, "context", None) or " ".join(example.words)
     return " ".join(re.findall("[a-z0-9]+", text.lower()))
 
 
@@ -44,7 +45,7 @@ def test_no_text_of_dev_and_test_is_in_another_split_or_in_the_pretraining_text(
     pretraining = " | ".join(" ".join(re.findall("[a-z0-9]+", document.text.lower())) for document in corpus)
     pretraining = f" {pretraining} "
     for name, data in tasks.items():
-        texts = [{_text(example) for example in split} for split in (data.train, data.dev, data.test)]
+        texts = [{_text(example, name) for example in split} for split in (data.train, data.dev, data.test)]
         modules = [{example.where.split(":")[0] for example in split} for split in (data.train, data.dev, data.test)]
         for one, other in ((0, 1), (0, 2), (1, 2)):
             assert not texts[one] & texts[other] and not modules[one] & modules[other], name

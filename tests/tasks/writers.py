@@ -12,7 +12,7 @@ from sesame.engine.build import Model
 from sesame.models.transformer import Transformer
 from sesame.pretext.base import Objective
 from sesame.pretext.causal_lm import CausalLM
-from sesame.pretext.infilling import Infilling
+from sesame.pretext.denoising import Denoising
 
 
 def words(size: int) -> Vocabulary:
@@ -65,7 +65,7 @@ def bart(vocabulary: Vocabulary, positions: int = 48, seed: int = 0) -> Model:
         encoder=shape(vocabulary, positions, causal=False, **changes), decoder=shape(vocabulary, positions, **changes)
     )
     backbone = models.build(c)
-    return Model(Objective(backbone, Infilling(config.Infilling(), backbone, vocabulary)).eval(), vocabulary, None, 0)
+    return Model(Objective(backbone, Denoising(config.Denoising(), backbone, vocabulary)).eval(), vocabulary, None, 0)
 
 
 @torch.no_grad()

@@ -2,17 +2,23 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from sesame.cli.output import emit, table
 
+if TYPE_CHECKING:
+    from sesame.engine.build import Model
+
 
 @dataclass(frozen=True)
 class Fill:
-    """Fill the [MASK]s of a text: the most probable tokens for each, with probabilities."""
+    """Fill the [MASK]s of a text: the most probable tokens for each, with probabilities.
+
+    An encoder-decoder (BART, T5) fills each with as many tokens as it takes, and tells no probabilities.
+    """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """A run, one of its checkpoints, a model folder, or the hub name of a model."""
@@ -29,9 +35,13 @@ class Fill:
 def fill_command(argv: list[str]) -> int:
     options = tyro.cli(Fill, args=argv, prog="sesame fill", config=(FlagCreatePairsOff,))
     from sesame.engine.build import load
+    from sesame.models.encoder_decoder import EncoderDecoder
     from sesame.tasks.fill import fill
 
-    filled = fill(load(options.run), options.text, options.k)
+    model = load(options.run)
+    if isinstance(model.objective.backbone, EncoderDecoder):
+        return _spans(model, options)
+    filled = fill(model, options.text, options.k)
     several = len(filled.masks) > 1
     rows = [
         (*((number,) if several else ()), guess.token, guess.probability)
@@ -41,4 +51,14 @@ def fill_command(argv: list[str]) -> int:
     columns = [*(["[MASK]"] if several else []), "token", "probability"]
     result = {"run": options.run, "text": options.text, **asdict(filled)}
     emit("fill", result, table(filled.text, columns, rows), as_json=options.json, path=options.result)
+    return 0
+
+
+def _spans(model: "Model", options: Fill) -> int:
+    from sesame.tasks.fill_spans import fill_spans
+
+    found = fill_spans(model, options.text)
+    result = {"run": options.run, "given": options.text, **asdict(found)}
+    shown = table(found.text, ["[MASK]", "filled in"], list(enumerate(found.spans, 1))) if found.spans else found.text
+    emit("fill", result, shown, as_json=options.json, path=options.result)
     return 0

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 RATES = (1 / 3, 1.0, 3.0)
 """Of --lr: what --sweep tries where it is given no rates."""
 ROWS = {
+    "copied": "the source, copied",
     "majority": "majority",
     "tfidf": "TF-IDF",
     "embeddings": "embeddings alone",
@@ -38,7 +39,7 @@ class Files:
     """How the files of a task are read; what a task file says is the default."""
 
     kind: str | None = None
-    """classification, regression, tagging or span-qa; else by the names of the files."""
+    """classification, regression, tagging, span-qa or seq2seq; else by the names of the files."""
     text: str | None = None
     """Column of the text."""
     pair: str | None = None
@@ -47,10 +48,15 @@ class Files:
     """Column of the label."""
     key: str | None = None
     """Column that identifies a row; else its line."""
+    source: str | None = None
+    """seq2seq: column of the text that is read, …"""
+    target: str | None = None
+    """… and of the text that is to be written."""
     column: str | None = None
     """Column of the tag: a name of CoNLL-U (upos, deprel …), or a number from 1."""
     metric: str | None = None
-    """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc."""
+    """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc;
+    rouge_l, rouge_1, rouge_2, bleu, exact."""
     pooling: str | None = None
     """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
 
@@ -59,8 +65,8 @@ class Files:
 class Finetune:
     """Train a head and the model on labelled data, beside the same from scratch, its embeddings alone, and TF-IDF.
 
-    TASK is pydocs/NAME (built in: area, names, match, params); a folder with train, dev and test files (.tsv, .csv,
-    .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
+    TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
+    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
@@ -102,7 +108,7 @@ def finetune_command(argv: list[str]) -> int:
     if "--sweep" in argv and not settings.sweep:
         settings = msgspec.structs.replace(settings, sweep=tuple(settings.lr * share for share in RATES))
 
-    from sesame.tasks.arms import ARMS, Arm
+    from sesame.tasks.arms import ARMS, Arm, arms_of
     from sesame.tasks.folder import RESULT, check_free, finetune
     from sesame.tasks.opening import open_task
 
@@ -111,7 +117,7 @@ def finetune_command(argv: list[str]) -> int:
     tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    trainings = len(tasks) * len(arms) * options.seeds * (1 + len(settings.labels))
+    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * (1 + len(settings.labels))
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,

@@ -14,7 +14,7 @@ from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, UseAppendAction, arg
 
 from sesame import recipes
 from sesame.cli.output import emit, table
-from sesame.config import Bert, CausalLM, Recipe, TextData
+from sesame.config import Bert, CausalLM, Denoising, Recipe, SpanCorruption, TextData, TextInfilling
 from sesame.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -236,7 +236,11 @@ def report(ended: "Ended", as_json: bool) -> int:
         says = [f"The model is in {run.path}. Next:"]
         if run.recipe.watch.probes:
             says += [f"  sesame report {where}"]
-        if isinstance(run.recipe.data, TextData):
+        if isinstance(run.recipe.pretext, Denoising):
+            if any(isinstance(c, SpanCorruption | TextInfilling) for c in run.recipe.pretext.corruptions):
+                says += [f'  sesame fill {where} "Return the [MASK] of the list."']
+            says += [f"  sesame finetune {where} pydocs/summary --out summaries"]
+        elif isinstance(run.recipe.data, TextData):
             verb = "fill" if isinstance(run.recipe.pretext, Bert) else "generate"
             text = "Return the" if isinstance(run.recipe.pretext, CausalLM) else "Return the [MASK] of the list."
             says += [

@@ -106,6 +106,8 @@ class TextBatch:
     example: Int[np.ndarray, "row time"]
     word: Bool[np.ndarray, "row time"]
     """True where a word starts; a continued sub-word, a special token and padding are False."""
+    sentence: Bool[np.ndarray, "row time"]
+    """True where a sentence starts, and at the first token of a segment."""
     special: Bool[np.ndarray, "row time"]
     """[CLS], [SEP], padding: never hidden, never predicted."""
     key: UInt64[np.ndarray, " example"]

@@ -6,6 +6,7 @@ of a block is a pure function of (seed, epoch, block); a cursor (epoch, block, r
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from sesame.config import TextData
 from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, Step, TextBatch
 from sesame.data.cutting import LEFT_OUT, Pieces, cut_pairs, cut_singles
-from sesame.data.encode import WORD
+from sesame.data.encode import SENTENCE, WORD
 from sesame.data.packing import Block, Row, pack
 from sesame.data.store import TokenStore
 from sesame.data.tokenizer import Vocabulary
@@ -58,9 +59,10 @@ class TextSet:
     def open(cls, c: TextData) -> "TextSet":
         return cls(TokenStore.open(c.store), c)
 
-    @property
+    @cached_property
     def vocabulary(self) -> Vocabulary:
-        return self.store.vocabulary
+        """The store's, with the sentinels that the configuration adds."""
+        return self.store.vocabulary.with_sentinels(self.config.sentinels)
 
     @property
     def hash(self) -> str:
@@ -279,6 +281,7 @@ def assemble(
     out = np.full(shape, vocabulary.pad, np.int64)
     position, kind = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     example, word, special = np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape, bool)
+    sentence = np.zeros(shape, bool)
     order: list[int] = []
     for r, row in enumerate(rows):
         at = 0
@@ -297,6 +300,8 @@ def assemble(
                 out[r, here] = ids[start : start + size]
                 word[r, here] = flags[start : start + size] & WORD
                 word[r, at : at + (size > 0)] = True  # a piece cut inside a word begins one all the same
+                sentence[r, here] = flags[start : start + size] & SENTENCE
+                sentence[r, at : at + (size > 0)] = True
                 special[r, here] = False
                 kind[r, at : at + size + 1] = segment
                 out[r, at + size] = sep
@@ -310,6 +315,7 @@ def assemble(
         kind=kind,
         example=example,
         word=word,
+        sentence=sentence,
         special=special,
         key=pieces.key[order],
         pair=pieces.pair[order],

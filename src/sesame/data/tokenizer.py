@@ -86,6 +86,27 @@ class Vocabulary:
         return np.array(sorted(marked | {self._id(role) for role in self.special}), np.int64)
 
     @cached_property
+    def sentinels(self) -> Int[np.ndarray, " sentinel"]:
+        """Ids of <extra_id_0>, <extra_id_1> …, which stand for spans of text in T5 (Raffel et al. 2020, 3.1.4)."""
+        found: list[int] = []
+        while (number := self.tokenizer.token_to_id(f"<extra_id_{len(found)}>")) is not None:
+            found.append(number)
+        return np.array(found, np.int64)
+
+    def with_sentinels(self, count: int) -> "Vocabulary":
+        """The same vocabulary with at least so many sentinels; those that it lacks come after all its other tokens."""
+        have = len(self.sentinels)
+        if have >= count:
+            return self
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        names = [f"<extra_id_{i}>" for i in range(have, count)]
+        tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+        made = Vocabulary(tokenizer, self.special)
+        if made.size != self.size + len(names):
+            raise UserError("This vocabulary numbers its tokens with gaps, so no sentinels can be added to it.")
+        return made
+
+    @cached_property
     def hash(self) -> str:
         """32 hex digits that change when any id of any text could."""
         told = json.dumps([json.loads(self.tokenizer.to_str()), self.special], sort_keys=True, ensure_ascii=False)

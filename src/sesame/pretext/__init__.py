@@ -11,12 +11,12 @@ from sesame.pretext.base import Pretext
 from sesame.pretext.bert import Bert
 from sesame.pretext.byol import Byol
 from sesame.pretext.causal_lm import CausalLM
-from sesame.pretext.infilling import Infilling
+from sesame.pretext.denoising import Denoising
 
 PRETEXTS: dict[type, Callable[[Any, Any, Any], Pretext]] = {
     config.Bert: Bert,
     config.CausalLM: CausalLM,
-    config.Infilling: Infilling,
+    config.Denoising: Denoising,
     config.Byol: Byol,
     config.Apc: Apc,
 }

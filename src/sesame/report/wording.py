@@ -25,9 +25,13 @@ METRIC_NAMES = {
     "spearman": "Spearman correlation",
     "entity_f1": "entity F1",
     "f1": "F1",
+    "rouge_1": "ROUGE-1",
+    "rouge_2": "ROUGE-2",
+    "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "exact": "exact match",
     "em": "exact match",
     "exact_match": "exact match",
-    "exact": "exact match",
 }
 
 
@@ -211,9 +215,13 @@ def task(recipe: config.Recipe) -> str:
             (pretext.sentence_order, "sentence-order prediction"),
         ]
         return " and ".join(name for weight, name in parts if weight) or "nothing"
+    if isinstance(pretext, config.Denoising):
+        damage = ", ".join(str(c.__struct_config__.tag).replace("-", " ") for c in pretext.corruptions)
+        return (
+            f"denoising ({damage}), writing {'the whole text' if pretext.target == 'original' else 'what is missing'}"
+        )
     return {
         config.CausalLM: "predicting the next token",
-        config.Infilling: "text infilling",
         config.Byol: "predicting another view of the image (BYOL)",
         config.Apc: "predicting the frames ahead (APC)",
     }[type(pretext)]
@@ -306,6 +314,8 @@ def about_task(result: Result) -> str:
         f"{result.train:,} examples to train on, {result.dev:,} for dev and {result.test:,} for test; "
         f"measured by {metric(result.metric)}"
     ]
+    if result.copied is not None:
+        said.append(f"The source, copied, scores {result.copied:.3f}")
     if result.lr:
         said.append("Peak learning rates: " + ", ".join(f"{arm} {rate:g}" for arm, rate in result.lr.items()))
     if result.notes:
@@ -324,7 +334,12 @@ def verdict(result: Point) -> str:
         said = "clear gain" if result.gain.mean > 0 else "clear loss"
     else:
         said = "no clear difference"
-    rivals = [("embeddings", "embeddings alone"), ("tfidf", "TF-IDF"), ("majority", "majority")]
+    rivals = [
+        ("embeddings", "embeddings alone"),
+        ("tfidf", "TF-IDF"),
+        ("majority", "majority"),
+        ("copied", "the source, copied"),
+    ]
     unbeaten = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= pretrained.mean]
     return said + (f"; not above {' and '.join(unbeaten)}" if unbeaten else "")
 

@@ -1,23 +1,27 @@
 """What a task is learned from: a pretrained network, the same network from scratch, or its embeddings alone."""
 
 import copy
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
 
-import msgspec
 import torch
 from jaxtyping import Float
+from msgspec.structs import replace
 from torch import Tensor
 
-from sesame import models
+from sesame import config, models
 from sesame.data.batch import At, Rows
 from sesame.data.chance import seed_for
 from sesame.engine.build import Model
 from sesame.models.base import Backbone, States
+from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Block, Embedding, Transformer, gather
 from sesame.tasks.base import Task
 from sesame.tasks.network import Network
-from sesame.tasks.reading import text_model
+from sesame.tasks.reading import backbone_of, model_for
+from sesame.tasks.writer import Writer
 
+B = TypeVar("B", bound=Backbone)
 Arm = Literal["pretrained", "scratch", "embeddings"]
 Start = Literal["normal", "mimetic"]
 """Of `config.Transformer.start`."""
@@ -42,17 +46,26 @@ class Embeddings(Backbone):
         return States(h, (h,) if layers else (), inputs.valid)
 
 
-def fresh(model: Model, seed: int, start: Start | None = None) -> Transformer:
+def arms_of(task: Task[Any, Any], arms: Sequence[Arm] = ARMS) -> tuple[Arm, ...]:
+    """Those of `arms` that `task` can be learned from, in order: embeddings alone cannot write."""
+    return tuple(arm for arm in ARMS if arm in arms and not (task.writes and arm == "embeddings"))
+
+
+def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
     """The model's architecture with the weights that a pretraining run of that seed starts from.
 
     `start` is another way to draw them than the model's own.
     """
-    backbone, _ = text_model(model)
+    backbone = backbone_of(model)
+    c: config.Backbone = backbone.config
+    if start and isinstance(c, config.EncoderDecoder):
+        both = {name: replace(getattr(c, name), start=start) for name in ("encoder", "decoder")}
+        c = replace(c, **both)
+    elif start:
+        c = replace(c, start=start)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed))
-        made = models.build(msgspec.structs.replace(backbone.config, start=start or backbone.config.start))
-    assert isinstance(made, Transformer)
-    return made.to(backbone.embed.token.weight.device)
+        return models.build(c).to(next(backbone.parameters()).device)
 
 
 def network_of(
@@ -62,8 +75,10 @@ def network_of(
 
     `start` is how scratch draws its weights; None for the model's own way.
     """
-    its = fresh(model, seed, start) if arm == "scratch" else text_model(model)[0]
-    backbone: Backbone = with_dropout(its, dropout)
+    its: Backbone = fresh(model, seed, start) if arm == "scratch" else model_for(task, model)[0]
+    backbone = with_dropout(its, dropout)
+    if isinstance(backbone, EncoderDecoder):
+        return Writer(backbone)
     if arm == "embeddings":
         assert isinstance(backbone, Transformer)
         backbone = Embeddings(backbone)
@@ -74,15 +89,18 @@ def network_of(
     return Network(backbone, head.to(weight.device, weight.dtype))
 
 
-def with_dropout(backbone: Transformer, rate: float) -> Transformer:
+def with_dropout(backbone: B, rate: float) -> B:
     """A copy of `backbone` that trains with this dropout.
 
     Attention weights keep what the backbone was trained with, which is none unless its recipe says otherwise: dropping
     them takes torch's slow way on a CPU.
     """
     copied = copy.deepcopy(backbone)
-    copied.config = msgspec.structs.replace(backbone.config, dropout=rate)
     for module in copied.modules():
         if isinstance(module, Embedding | Block):
             module.dropout = rate
+        elif isinstance(module, Transformer):
+            module.config = replace(module.config, dropout=rate)
+    if isinstance(copied, EncoderDecoder):
+        copied.config = replace(copied.config, encoder=copied.encoder.config, decoder=copied.decoder.config)
     return copied

@@ -66,6 +66,8 @@ class Task(ABC, Generic[E, P]):
     """One kind of labelled data. `labels` are those of the training examples, in a fixed order."""
 
     kind: ClassVar[str]
+    writes: ClassVar[bool] = False
+    """A decoder writes the answers, a token at a time: the model is an encoder-decoder, and there is no head."""
 
     def __init__(self, config: Any, labels: tuple[str, ...] = ()):
         self.config, self.labels = config, labels
@@ -130,6 +132,10 @@ class Task(ABC, Generic[E, P]):
     @abstractmethod
     def lexical(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
         """Predictions of TF-IDF and logistic regression, or of their nearest equivalent for the kind."""
+
+    def baselines(self, train: Sequence[E], test: Sequence[E]) -> dict[str, list[P]]:
+        """All that the kind has of these, by the names of `comparison.Point`'s fields."""
+        return {"majority": self.majority(train, test), "tfidf": self.lexical(train, test)}
 
 
 @dataclass(frozen=True)

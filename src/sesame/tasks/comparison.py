@@ -15,7 +15,7 @@ from sesame.config import FineTune
 from sesame.data.chance import permute
 from sesame.engine.build import Model
 from sesame.errors import UserError
-from sesame.tasks.arms import ARMS, STARTS, Arm, Start, network_of
+from sesame.tasks.arms import ARMS, STARTS, Arm, Start, arms_of, network_of
 from sesame.tasks.base import TaskData, keyed_order
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
@@ -53,6 +53,8 @@ class Point(Struct, frozen=True, kw_only=True, omit_defaults=True):
     majority: float
     tfidf: float
     """Of TF-IDF and logistic regression, or their nearest equivalent for the kind."""
+    copied: float | None = None
+    """Of the text that is read, given back as it is, where the answer is a text."""
     embeddings: Mean | None = None
     scratch: Mean | None = None
     pretrained: Mean | None = None
@@ -160,8 +162,8 @@ class Comparison:
         if seeds < 1:
             raise UserError(f"--seeds {seeds}: at least one is needed.")
         numbers = tuple(range(settings.seed, settings.seed + seeds))
-        in_order = tuple(arm for arm in ARMS if arm in arms)
-        work = cls(model, encode(model, data, settings.length), settings, numbers, in_order, curve)
+        encoded = encode(model, data, settings.length)
+        work = cls(model, encoded, settings, numbers, arms_of(data.task, arms), curve)
         for labels in settings.labels:
             work.check(labels)
         return work
@@ -237,8 +239,7 @@ class Comparison:
         gain = gain_of(scores["pretrained"], scores["scratch"]) if {"pretrained", "scratch"} <= set(scores) else None
         means = {arm: mean_of(found) for arm, found in scores.items()}
         point = Point(
-            majority=plain["majority"],
-            tfidf=plain["tfidf"],
+            **plain,
             embeddings=means.get("embeddings"),
             scratch=means.get("scratch"),
             pretrained=means.get("pretrained"),
@@ -249,14 +250,14 @@ class Comparison:
         return point, best
 
     def baselines(self, labels: int) -> dict[str, float]:
-        """Majority and TF-IDF, the mean over the seeds' choices of examples."""
+        """Majority, TF-IDF and what else the kind has, the mean over the seeds' choices of examples."""
         task, test = self.data.task, self.data.test
-        scores: dict[str, list[float]] = {"majority": [], "tfidf": []}
+        scores: dict[str, list[float]] = {}
         for seed in self.seeds if labels else self.seeds[:1]:  # all examples are the same for every seed
             train = [self.data.train[i] for i in self.chosen(labels, seed)]
-            for name, predictions in (("majority", task.majority(train, test)), ("tfidf", task.lexical(train, test))):
+            for name, predictions in task.baselines(train, test).items():
                 metrics = task.metrics(test, predictions)
-                scores[name].append(metrics[task.metric])
+                scores.setdefault(name, []).append(metrics[task.metric])
                 told = {"event": "baseline", "task": self.data.name, "arm": name, "seed": seed, "labels": labels}
                 self.tell({**told, "test": metrics})
         return {name: float(np.mean(found)) for name, found in scores.items()}

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -18,9 +20,10 @@ from sesame.data.chance import permute, seed_for
 from sesame.engine import optim
 from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.models.transformer import Transformer
 from sesame.tasks.base import Task, TaskData
 from sesame.tasks.network import Network, predict
-from sesame.tasks.reading import name, reach, text_model
+from sesame.tasks.reading import model_for, name, positions, reach
 from sesame.tasks.sequences import Sequences
 
 log = logging.getLogger(__name__)
@@ -77,16 +80,16 @@ def encode(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
 
     What is cut is counted in `data.notes`.
     """
-    backbone, vocabulary = text_model(model)
+    backbone, vocabulary = model_for(data.task, model)
     length = length or reach(model)
-    if backbone.config.position == "learned" and length > backbone.config.positions:
+    if length > positions(backbone):
         raise UserError(
-            f"--length {length}: {name(model)} has {backbone.config.positions} positions. Choose a length of at most "
+            f"--length {length}: {name(model)} has {positions(backbone)} positions. Choose a length of at most "
             "that many."
         )
     if length > reach(model):
         log.warning("%s was trained on rows of %d; positions after that are fresh", name(model), reach(model))
-    data = replace(data, task=data.task.suited(backbone.config.causal))
+    data = replace(data, task=data.task.suited(causal=isinstance(backbone, Transformer) and backbone.config.causal))
     train, dev, test = (
         data.task.encode(part, vocabulary, length, data.notes) for part in (data.train, data.dev, data.test)
     )
@@ -113,6 +116,8 @@ def fine_tune(
     looks = {round(steps * k / settings.evaluations) for k in range(1, settings.evaluations + 1)} | {steps}
     for parameter in network.backbone.parameters():
         parameter.requires_grad_(not settings.freeze)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError(f"--freeze trains the head alone, and a task of kind {task.kind} has none. Leave it out.")
     schedule = schedule_of(settings)
     optimizer = optim.Optimizer(network, schedule, layer_rates(network, settings.layer_decay))
     evaluations: list[Evaluation] = []
@@ -168,17 +173,21 @@ def schedule_of(settings: FineTune) -> Optimizer:
 def layer_rates(network: Network, decay: float) -> dict[str, float]:
     """Of every parameter the share of the rate: 1 in the head, `decay` in the last layer, its square in the one before.
 
-    The embeddings come after the first layer (Howard & Ruder 2018, 3.2; Clark et al. 2020, appendix B).
+    The embeddings come after the first layer (Howard & Ruder 2018, 3.2; Clark et al. 2020, appendix B). In an
+    encoder-decoder the encoder's last layer comes after the decoder's first.
     """
     names = [key for key, _ in network.named_parameters()]
-    layers = 1 + max((int(key.split(".")[2]) for key in names if key.startswith("backbone.blocks.")), default=-1)
+    within = [re.fullmatch(r"backbone\.(encoder\.|decoder\.)?blocks\.(\d+)\..*", key) for key in names]
+    layers = Counter[str]()
+    for found in filter(None, within):
+        layers[found[1] or ""] = max(layers[found[1] or ""], int(found[2]) + 1)
 
-    def steps_from_head(key: str) -> int:
-        room, part, *rest = key.split(".")
-        if room == "head":
+    def steps_from_head(key: str, found: re.Match[str] | None) -> int:
+        if key.startswith("head."):
             return 0
-        if part == "blocks":
-            return layers - int(rest[0])
-        return layers + 1 if part == "embed" else 1
+        after = layers["decoder."] if key.startswith("backbone.encoder.") else 0
+        if found:
+            return after + layers[found[1] or ""] - int(found[2])
+        return 1 + (layers.total() if ".embed." in key else after)
 
-    return {key: decay ** steps_from_head(key) for key in names}
+    return {key: decay ** steps_from_head(key, found) for key, found in zip(names, within, strict=True)}

@@ -17,7 +17,7 @@ from sesame.processes import cores
 from sesame.tasks.arms import ARMS, Arm
 from sesame.tasks.base import TaskData
 from sesame.tasks.comparison import Compared, Comparison, Result, Tell
-from sesame.tasks.reading import text_model
+from sesame.tasks.reading import model_for
 from sesame.tasks.tuned import Card, Tuned
 from sesame.tasks.workers import Workers
 
@@ -52,12 +52,12 @@ def finetune(
         raise UserError(f"two tasks are called {', '.join(twice)}. Rename the folder or task file of one.")
     check_free(out)
     model = load(run)
-    text_model(model)
+    fitting = [model_for(data.task, model) for data in tasks]
     threads = settings.threads or cores()
     torch.set_num_threads(threads)
     machine.keep_freed_memory()
-    backbone = text_model(model)[0]
-    count = workers or (cores() if sum(p.numel() for p in backbone.parameters()) < SMALL else 1)
+    size = sum(p.numel() for p in model.objective.backbone.parameters())
+    count = workers or (cores() if size < SMALL else 1)
     crew = Workers(min(count, threads), threads)
     work = [Comparison.of(model, data, settings, seeds, arms, curve) for data in tasks]
     out.mkdir(parents=True, exist_ok=True)
@@ -85,10 +85,10 @@ def finetune(
             lines.flush()
             tell(event)
 
-        for comparison in work:
+        for comparison, (_, vocabulary) in zip(work, fitting, strict=True):
             name, compared = comparison.data.name, comparison.run(noted, crew)
             results[name] = compared.result
-            tuned_of(compared, text_model(model)[1], settings).save(out / name)
+            tuned_of(compared, vocabulary, settings).save(out / name)
             seconds = round(time.monotonic() - began, 1)
             _write_json(out / RESULT, {"command": "finetune", "seconds": seconds, "run": str(run), "tasks": results})
     return results

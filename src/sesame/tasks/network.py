@@ -33,6 +33,10 @@ class Network(nn.Module):
         """The `chosen` sequences where and as the backbone reads them best."""
         return batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu").to(self.device)
 
+    def scores(self, sequences: Sequences, pad: int) -> np.ndarray:
+        """What it says of all sequences, in their order, for `Task.decode`."""
+        return scores_of(self, sequences, pad)
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
@@ -73,4 +77,4 @@ def predict(
     """One prediction an example. Raises UserError where not one example gave a sequence to read."""
     if not len(sequences):
         raise UserError(f"none of the {len(examples)} examples can be read. Choose a greater --length.")
-    return task.decode(examples, sequences, scores_of(network, sequences, pad))
+    return task.decode(examples, sequences, network.scores(sequences, pad))

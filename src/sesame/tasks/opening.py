@@ -116,6 +116,10 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
         from sesame.tasks.tagging import Tagging
 
         return Tagging
+    if isinstance(c, config.Seq2Seq):
+        from sesame.tasks.seq2seq import Seq2Seq
+
+        return Seq2Seq
     from sesame.tasks.span_qa import SpanQA
 
     return SpanQA
@@ -220,7 +224,7 @@ def _part(folder: Path, files: list[Path], part: str, names: tuple[str, ...]) ->
 def _from_hub(name: str, fields: Mapping[str, Any], notes: Notes) -> TaskData[Any, Any]:
     """Tables of the hub, through files that are gone afterwards, so that every kind of task reads files alone."""
     c = _decoded({"kind": "classification", **fields}, lambda _: f"hf:{name}")
-    if not isinstance(c, config.Table):
+    if not isinstance(c, config.Table | config.Seq2Seq):
         raise UserError(f"hf:{name}: only tables are read from the hub. Download it, and give the files.")
     splits = open_hub(name, None, "the folder of its .tsv, .csv or .jsonl files")
     with tempfile.TemporaryDirectory() as folder:
@@ -228,7 +232,7 @@ def _from_hub(name: str, fields: Mapping[str, Any], notes: Notes) -> TaskData[An
         for part, names in PARTS.items():
             split = next((splits[n] for n in (part, *names) if n in splits), None)
             path = Path(folder) / f"{part}.jsonl"
-            if split is not None and _write_split(split, path, c.label):
+            if split is not None and _write_split(split, path, c.target if isinstance(c, config.Seq2Seq) else c.label):
                 files[part] = str(path)
         try:
             if "train" not in files:

@@ -1,9 +1,10 @@
-"""Four tasks whose labels `ast` knows, from the documentation inside every Python installation.
+"""Five tasks whose labels `ast` knows, from the documentation inside every Python installation.
 
 pydocs/area    the area of the standard library that a docstring belongs to (classification)
 pydocs/names   the words of a docstring that name a parameter, or a class or function of its module (tagging)
 pydocs/match   whether a summary belongs to a signature (sentence pairs)
 pydocs/params  where a docstring says what a parameter is (extractive question answering)
+pydocs/summary the first line of a docstring, from the definition and what follows it (a text for a text)
 
 Train, dev and test are different modules (sesame.data.pydocs.splits). Texts of dev and test that also stand in a
 training document, and so in the pretraining text, are left out and counted, and so is what was said before.
@@ -24,6 +25,7 @@ from sesame.errors import UserError, nearest
 from sesame.tasks.base import E, Notes, P, Task, TaskData, keyed_order
 from sesame.tasks.classification import Choice, Classification
 from sesame.tasks.conll import Sentence
+from sesame.tasks.seq2seq import Seq2Seq
 from sesame.tasks.span_qa import Answer, SpanQA
 from sesame.tasks.squad import Question
 from sesame.tasks.tables import TextExample
@@ -37,6 +39,8 @@ _MOST: dict[Split, int] = {"dev": 240, "test": 600}
 """Examples: more would make looking at them take longer than learning from a few hundred."""
 _LONGEST_ANSWER = 24
 """Words of a parameter's description."""
+_SHORTEST_SUMMARY, _LONGEST_SUMMARY = 4, 16
+"""Words of a summary."""
 
 
 def open_pydocs(name: str) -> TaskData[Any, Any]:
@@ -301,10 +305,34 @@ def _descriptions(text: str) -> Iterator[tuple[str, str, int]]:
         yield found["name"], " ".join(answer.split()), len(" ".join(text[: found.start("what")].split())) + 1
 
 
+# ------------------------------------------------------------------------------------------------------- summary
+def _summaries() -> TaskData[TextExample, str]:
+    """The first line of a docstring, from the name and the parameters of what it describes, and what follows there."""
+    notes = Notes()
+
+    def examples(pieces: list[_Piece]) -> Iterator[TextExample]:
+        for piece in pieces:
+            d = piece.docstring
+            rest = " ".join("\n".join(_paragraphs(d.text)[1:]).split()[:_LONGEST])
+            definition = f"{d.name.rpartition('.')[2]}({d.signature})"
+            yield TextExample(piece.key, piece.where, f"{definition} {rest}".strip(), label=piece.text)
+
+    settings = config.Seq2Seq(longest=2 * _LONGEST_SUMMARY)
+    return _task("pydocs/summary", Seq2Seq, settings, _pieces(_first_line, notes), examples, notes)
+
+
+def _first_line(docstring: Docstring) -> Iterator[str]:
+    """The first paragraph of a docstring that is not a module's, where it is short enough to be a summary."""
+    first = next(iter(_paragraphs(docstring.text)), "").split()
+    if docstring.name and _SHORTEST_SUMMARY <= len(first) <= _LONGEST_SUMMARY:
+        yield " ".join(first)
+
+
 TASKS: dict[str, Callable[[], TaskData[Any, Any]]] = {
     "area": _area,
     "names": _names,
     "match": _match,
     "params": _params,
+    "summary": _summaries,
 }
 """The tasks by name, each with the function that makes it."""

@@ -1,11 +1,15 @@
 """What every use of a text model needs: its Transformer and tokenizer, and how much text it reads at once."""
 
+import math
+from typing import Any
+
 from sesame import config
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
+from sesame.tasks.base import Task
 
 
 def text_model(model: Model) -> tuple[Transformer, Vocabulary]:
@@ -14,6 +18,38 @@ def text_model(model: Model) -> tuple[Transformer, Vocabulary]:
     if not isinstance(backbone, Transformer) or model.vocabulary is None:
         raise UserError(f"{name(model)} is no Transformer over text, so it cannot read this text. Choose a text model.")
     return backbone, model.vocabulary
+
+
+def writing_model(model: Model) -> tuple[EncoderDecoder, Vocabulary]:
+    """The encoder-decoder of `model`, and its tokenizer; a UserError for a model of anything else."""
+    backbone = model.objective.backbone
+    if not isinstance(backbone, EncoderDecoder) or model.vocabulary is None:
+        raise UserError(
+            f"{name(model)} is no encoder-decoder, so it cannot write a text for a text. Choose one, such as a run of "
+            "bart-tiny."
+        )
+    return backbone, model.vocabulary
+
+
+def backbone_of(model: Model) -> Transformer | EncoderDecoder:
+    """The backbone of a model of text, of either kind; a UserError for a model of anything else."""
+    writes = isinstance(model.objective.backbone, EncoderDecoder)
+    return writing_model(model)[0] if writes else text_model(model)[0]
+
+
+def model_for(task: Task[Any, Any], model: Model) -> tuple[Transformer | EncoderDecoder, Vocabulary]:
+    """The backbone that `task` is learned with, and its tokenizer; a UserError for a model that cannot do it."""
+    return writing_model(model) if task.writes else text_model(model)
+
+
+def stacks(backbone: Transformer | EncoderDecoder) -> tuple[Transformer, ...]:
+    return (backbone.encoder, backbone.decoder) if isinstance(backbone, EncoderDecoder) else (backbone,)
+
+
+def positions(backbone: Transformer | EncoderDecoder) -> int | float:
+    """Positions that every stack has; infinitely many where none is learned."""
+    learned = [stack.config.positions for stack in stacks(backbone) if stack.config.position == "learned"]
+    return min(learned, default=math.inf)
 
 
 def name(model: Model) -> str:
@@ -28,8 +64,7 @@ def reach(model: Model) -> int:
     numbers. Of a published model, whose training is not known here, the table is believed.
     """
     if model.recipe is None:
-        backbone = model.objective.backbone
-        return (backbone.encoder if isinstance(backbone, EncoderDecoder) else text_model(model)[0]).config.positions
+        return min(stack.config.positions for stack in stacks(backbone_of(model)))
     data = model.recipe.data
     assert isinstance(data, config.TextData), "a Transformer over tokens is trained on text"
     return max((phase.length for phase in data.phases), default=data.length)
