@@ -75,7 +75,7 @@ class Reader:
 
     def logits(self, h: Float[Tensor, "read width"]) -> Float[Tensor, "read vocab"]:
         """Scores of every token. Never in bf16, in which several tokens often share the highest score."""
-        weight = self.backbone.embed.token.weight
+        weight = self.backbone.vocabulary
         with torch.autocast(h.device.type, enabled=False):
             h = h.to(weight.dtype)
             scores = self.pretext.logits(self.backbone, h) if isinstance(self.pretext, Bert) else F.linear(h, weight)
