@@ -2,10 +2,19 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import apc, bart, bert, byol, gpt
+from sesame.recipes import albert, apc, bart, bert, byol, gpt, roberta
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*bert.RECIPES, *gpt.RECIPES, *bart.RECIPES, *byol.RECIPES, *apc.RECIPES)
+    recipe.name: recipe
+    for recipe in (
+        *bert.RECIPES,
+        *roberta.RECIPES,
+        *albert.RECIPES,
+        *gpt.RECIPES,
+        *bart.RECIPES,
+        *byol.RECIPES,
+        *apc.RECIPES,
+    )
 }
 
 
