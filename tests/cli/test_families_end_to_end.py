@@ -1,4 +1,4 @@
-"""RoBERTa and ALBERT from the command line: trained, stopped and resumed, exported, opened by transformers, imported."""
+"""RoBERTa and ALBERT from the command line: trained, resumed, exported, opened by transformers, imported."""
 
 import json
 from pathlib import Path

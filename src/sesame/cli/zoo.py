@@ -70,5 +70,5 @@ def giga(size: int) -> str:
     """Bytes in GB, TB or MB."""
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
         if size >= unit:
-            return f"{size / unit:.3g} {name}"
+            return f"{size / unit:.3g}{name}"
     return f"{size} B"
