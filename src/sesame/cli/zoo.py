@@ -39,8 +39,8 @@ def zoo_command(argv: list[str]) -> int:
         ladder.draw(sizes, options.figure)
     if options.name:
         (size,) = (size for size in sizes if size.name == options.name)
-        rows = [(label.replace("_", " "), value) for label, value in _shown(size)]
-        emit("zoo", msgspec.to_builtins(size), table(size.name, ["", ""], rows), as_json=options.json, path=None)
+        known = [(label.replace("_", " "), value) for label, value in _shown(size)]
+        emit("zoo", msgspec.to_builtins(size), table(size.name, ["", ""], known), as_json=options.json, path=None)
         return 0
     rows = [
         (s.name, str(s.year), s.parameters, short(s.said), *map(giga, (s.hold_fp32, s.hold_bf16, s.train)))

@@ -152,7 +152,7 @@ def _albert(layers: int, width: int) -> Transformer:
 
 def _gpt(layers: int, width: int, heads: int, positions: int, vocab: int = 50_257, **more: Any) -> Transformer:
     """Norm before each layer (GPT-2, GPT-3 and theirs) unless told."""
-    own = {"norm": "pre", "embedding_norm": False, "activation": "gelu_tanh", "norm_eps": 1e-5}
+    own: dict[str, Any] = {"norm": "pre", "embedding_norm": False, "activation": "gelu_tanh", "norm_eps": 1e-5}
     return Transformer(
         layers=layers, width=width, heads=heads, ffn=4 * width, vocab=vocab, positions=positions, kinds=0, causal=True,
         **own | more,
@@ -164,7 +164,7 @@ def _two(stack: Transformer, **decoder: Any) -> EncoderDecoder:
 
 
 def _bart(layers: int, width: int, heads: int, vocab: int = 50_265, **more: Any) -> EncoderDecoder:
-    own = {"kinds": 0, "norm_eps": 1e-5, "positions": 1024}
+    own: dict[str, Any] = {"kinds": 0, "norm_eps": 1e-5, "positions": 1024}
     return _two(Transformer(layers=layers, width=width, heads=heads, ffn=4 * width, vocab=vocab, **own | more))
 
 
