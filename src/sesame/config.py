@@ -97,20 +97,46 @@ class Transformer(Struct, frozen=True, kw_only=True, tag="transformer"):
     layers: Positive = 12
     width: Positive = 768
     heads: Positive = 12
+    head_width: Count = 0
+    """Width of a head; 0 for width / heads (T5 11B's heads are wider than that)."""
     ffn: Positive = 3072
+    gated: bool = False
+    """The activated numbers of the feed-forward layer are multiplied by as many that are not (T5 1.1)."""
+    groups: Count = 0
+    """Groups of layers, each with one set of weights for all its layers (ALBERT has one); 0: each layer has its own."""
+    inner: Positive = 1
+    """Layers in that set, taken in turn."""
+    bias: bool = True
+    """Linear layers have biases; T5's have none."""
     input: Literal["tokens", "frames"] = "tokens"
     vocab: Count = 0
     """Size of the vocabulary; 0 takes the tokenizer's. For frames: unused."""
     features: Count = 0
     """Width of an input frame; 0 takes the data's. For tokens: unused."""
+    embedding: Count = 0
+    """Width of the embeddings, which a matrix then brings to `width` (ALBERT); 0 for `width`."""
+    scale_embedding: bool = False
+    """Token embeddings are multiplied by the root of their width (Vaswani et al. 2017, 3.4)."""
     positions: Count = 512
-    """Rows of the learned position table."""
+    """Rows of the learned position table; where positions are relative, what is read of a text at once."""
     kinds: Count = 2
     """Segment (token type) embeddings; 0 for none."""
-    position: Literal["learned", "none"] = "learned"
+    position: Literal["learned", "relative", "none"] = "learned"
+    """relative: what attention scores gain by the distance of two positions, learned in buckets (T5)."""
+    buckets: Positive = 32
+    """Of relative positions: distances told apart."""
+    farthest: Positive = 128
+    """Distances from this one on are one bucket."""
     norm: Literal["post", "pre"] = "post"
+    norm_kind: Literal["layer", "rms"] = "layer"
+    """rms: RMSNorm, without mean and bias (T5)."""
     norm_eps: Above0 = 1e-12
     embedding_norm: bool = True
+    scale_scores: bool = True
+    """Attention scores are divided by the root of a head's width; T5's are not."""
+    output: Literal["tied", "scaled", "untied"] = "tied"
+    """What states are projected onto for words: the embeddings; the same, by states divided by the root of the width
+    (T5); a matrix of its own (T5 1.1)."""
     causal: bool = False
     activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
     dropout: Rate = 0.0

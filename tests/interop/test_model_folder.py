@@ -243,7 +243,11 @@ FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda folder: (folder / "config.json").write_text('{"model_type": '),
         ("config.json", "JSON"),
     ),
-    "another architecture": (change_config(model_type="gpt2"), ("config.json", "'gpt2'", "bert")),
+    "another architecture": (
+        change_config(model_type="xlnet"),
+        ("config.json", "'xlnet'", "albert, bart, bert, gpt2, roberta, t5"),
+    ),
+    "weights of another architecture": (change_config(model_type="gpt2"), ("weights of another architecture", "GPT-2")),
     "relative positions": (
         change_config(position_embedding_type="relative_key"),
         ("position_embedding_type", '"relative_key"', '"absolute"'),

@@ -16,6 +16,7 @@ from sesame import config, interop
 from sesame.data.batch import At, Rows
 from sesame.data.tokenizer import Vocabulary
 from sesame.interop import bert as layout
+from sesame.interop.family import ACTIVATIONS
 from sesame.interop.names import to_theirs
 from sesame.pretext.base import Objective, Split
 
@@ -161,7 +162,7 @@ def test_what_transformers_writes_computes_the_same_in_sesame(
 
 
 def published(shape: dict) -> transformers.BertForPreTraining:
-    acts = {ours: theirs for theirs, ours in layout.ACTIVATIONS.items()}
+    acts = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
     return transformers.BertForPreTraining(
         transformers.BertConfig(
             vocab_size=VOCAB,
@@ -215,7 +216,9 @@ def test_losses_and_gradients_of_packed_rows_are_those_of_transformers(vocabular
     reference.backward()
     torch.testing.assert_close(loss, reference, **NEAR)
     gradients = {name: p.grad for name, p in objective.named_parameters()}
-    mapped = to_theirs(gradients, layout.names_of(2, {"masked_lm", "pooler", "next_sentence"}))
+    mapped = to_theirs(
+        gradients, layout.Bert().names(objective.backbone.config, {"masked_lm", "pooler", "next_sentence"}, 0)
+    )
     expected = {name: p.grad for name, p in model.named_parameters()}
     assert mapped.keys() == expected.keys()
     for name in mapped:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sesame.data.batch import At, Rows
 from sesame.models import attention
 from sesame.models.attention import Links, attend, links
+from sesame.models.relative import RelativePositions
 from sesame.models.segments import segments
 
 layouts = st.lists(st.lists(st.integers(1, 9), max_size=4), min_size=1, max_size=4)
@@ -29,17 +30,21 @@ def rows_of(layout: list[list[int]], shuffled: np.random.Generator) -> Rows:
     return Rows(x, torch.from_numpy(position), x, torch.from_numpy(example))
 
 
-def dense(rows: Rows, causal: bool) -> Links:
+def dense(rows: Rows, causal: bool, gain: RelativePositions | None = None) -> Links:
     together = rows.example[:, :, None] == rows.example[:, None, :]
     if causal:
         together &= rows.position[:, :, None] >= rows.position[:, None, :]
     mask = torch.zeros(together.shape, dtype=torch.float64).masked_fill(~together, float("-inf"))
-    return Links(mask[:, None])
+    if gain is None:
+        return Links(mask[:, None])
+    return Links(mask[:, None] + gain(rows.position[:, None, :] - rows.position[:, :, None]))
 
 
 @settings(max_examples=60, deadline=None)
-@given(layout=layouts, causal=st.booleans(), seed=st.integers(0, 99), some=st.booleans())
-def test_taken_apart_is_a_dense_mask(layout: list[list[int]], causal: bool, seed: int, some: bool) -> None:
+@given(layout=layouts, causal=st.booleans(), seed=st.integers(0, 99), some=st.booleans(), relative=st.booleans())
+def test_taken_apart_is_a_dense_mask(
+    layout: list[list[int]], causal: bool, seed: int, some: bool, relative: bool
+) -> None:
     chance = np.random.default_rng(seed)
     rows = rows_of(layout, chance)
     torch.manual_seed(seed)
@@ -48,9 +53,12 @@ def test_taken_apart_is_a_dense_mask(layout: list[list[int]], causal: bool, seed
     read = rows.valid.numpy() & (chance.random(rows.example.shape) < 0.4 if some else True)
     at = At.of(read) if some else None
     weight = torch.randn(int(read.sum()), 6, dtype=torch.float64)
+    gain = RelativePositions(2, 8, 9, causal).double() if relative else None
+    if gain is not None:
+        torch.nn.init.normal_(gain.weight)
 
-    wanted = attend(query, key, value, 2, dense(rows, causal))[torch.from_numpy(read)]
-    linked = links(rows, at=at, causal=causal, dtype=torch.float64)
+    wanted = attend(query, key, value, 2, dense(rows, causal, gain))[torch.from_numpy(read)]
+    linked = links(rows, at=at, causal=causal, gain=gain, dtype=torch.float64)
     assert linked.segments is not None and linked.mask is None
     if at is None:
         whole = attend(query, key, value, 2, linked)
@@ -59,7 +67,7 @@ def test_taken_apart_is_a_dense_mask(layout: list[list[int]], causal: bool, seed
     else:
         found = attend(query[torch.from_numpy(read)], key, value, 2, linked)
     torch.testing.assert_close(found, wanted)
-    inputs = (query, key, value)
+    inputs = (query, key, value, *([] if gain is None else [gain.weight]))
     for one, other in zip(
         torch.autograd.grad((found * weight).sum(), inputs, allow_unused=True, materialize_grads=True),
         torch.autograd.grad((wanted * weight).sum(), inputs),

@@ -6,12 +6,17 @@ from hypothesis import strategies as st
 
 from sesame import config
 from sesame.data.batch import At, Rows
+from sesame.errors import UserError
 from sesame.models import build
 
 SHAPES = {
     "post-norm": {},
     "pre-norm": {"norm": "pre"},
     "causal": {"causal": True, "norm": "pre", "embedding_norm": False, "kinds": 0},
+    "relative": {"position": "relative", "norm_kind": "rms", "norm": "pre", "bias": False, "scale_scores": False},
+    "relative and causal": {"position": "relative", "causal": True, "gated": True, "head_width": 5, "farthest": 17},
+    "shared": {"layers": 4, "groups": 2, "inner": 1, "embedding": 6},
+    "shared in turn": {"layers": 4, "groups": 1, "inner": 2, "scale_embedding": True, "gated": True, "bias": False},
 }
 
 
@@ -69,8 +74,9 @@ def test_states_at_some_positions_are_the_same_positions_of_all(shape: str, alon
         assert (w is None) == (f is None) and (w is None or torch.allclose(w, f, atol=1e-9))
 
 
-def test_a_causal_state_does_not_see_what_follows() -> None:
-    model = build(tiny(**SHAPES["causal"])).eval()
+@pytest.mark.parametrize("shape", ["causal", "relative and causal"])
+def test_a_causal_state_does_not_see_what_follows(shape: str) -> None:
+    model = build(tiny(**SHAPES[shape])).eval()
     rows = one_row([5, 4], 9)
     changed = Rows(rows.x.clone(), rows.position, rows.kind, rows.example)
     changed.x[0, 3] += 1 if rows.x[0, 3] < 49 else -1
@@ -85,3 +91,63 @@ def test_layers_run_from_the_embeddings_to_the_last_state() -> None:
     assert len(states.layers) == 3
     assert torch.equal(states.layers[-1], states.last)
     assert torch.equal(states.layers[0], model.embed(one_row([5], 5))[0])
+
+
+@pytest.mark.parametrize(
+    ("layers", "groups", "inner", "order"),
+    [
+        (5, 0, 1, [0, 1, 2, 3, 4]),
+        (4, 1, 1, [0, 0, 0, 0]),
+        (5, 2, 1, [0, 0, 0, 1, 1]),
+        (6, 1, 2, [0, 1, 0, 1, 0, 1]),
+        (8, 2, 2, [0, 1, 0, 1, 2, 3, 2, 3]),
+    ],
+)
+def test_shared_layers_are_one_block_several_times(layers: int, groups: int, inner: int, order: list[int]) -> None:
+    torch.manual_seed(0)
+    shared = build(tiny(layers=layers, groups=groups, inner=inner)).eval()
+    assert [shared.blocks[i] for i in order] == shared.stack
+    assert len(shared.blocks) == len(set(order))
+    plain = build(tiny(layers=layers)).eval()
+    state = {k: v for k, v in shared.state_dict().items() if not k.startswith("blocks.")}
+    for i, block in enumerate(shared.stack):
+        state |= {f"blocks.{i}.{k}": v for k, v in block.state_dict().items()}
+    plain.load_state_dict(state)
+    assert torch.equal(plain(one_row([4, 3], 8)).last, shared(one_row([4, 3], 8)).last)
+
+
+def test_the_output_is_the_embedding_or_a_matrix_of_its_own() -> None:
+    tied, scaled, untied = (build(tiny(output=kind)).eval() for kind in ("tied", "scaled", "untied"))
+    scaled.load_state_dict(tied.state_dict())
+    untied.load_state_dict({**tied.state_dict(), "output.weight": untied.output.weight})
+    rows = one_row([5], 5)
+    one, other, third = tied(rows), scaled(rows), untied(rows)
+    assert torch.equal(one.vocabulary, tied.embed.token.weight) and torch.equal(other.vocabulary, one.vocabulary)
+    assert torch.allclose(other.last, one.last / 4) and torch.equal(third.last, one.last)  # width 16
+    assert third.vocabulary is untied.output.weight
+
+
+@pytest.mark.parametrize("output", ["tied", "scaled"])
+def test_what_a_family_leaves_out_of_a_product_its_weights_begin_with(output: str) -> None:
+    torch.manual_seed(0)
+    model = build(tiny(width=256, heads=4, output=output, scale_scores=output == "tied", layers=1, vocab=999))
+    query = model.blocks[0].attention.qkv.weight[:256].detach().std() * (1 if output == "tied" else 8)
+    token = model.embed.token.weight.detach().std() / (1 if output == "tied" else 16)
+    assert float(query) == pytest.approx(0.3, rel=0.02) and float(token) == pytest.approx(0.3, rel=0.02)
+
+
+BAD = {
+    "heads that do not divide": ({"heads": 3}, r"--backbone\.width 16 .*--backbone\.heads 3"),
+    "groups of too many": ({"groups": 2, "inner": 2}, r"--backbone\.layers 2"),
+    "sets that do not divide": ({"layers": 3, "groups": 1, "inner": 2}, r"--backbone\.layers 3"),
+    "inner alone": ({"inner": 2}, r"--backbone\.groups"),
+    "a narrow embedding that words are written with": ({"embedding": 4, "causal": True}, r"--backbone\.embedding 4"),
+    "words from frames": ({"input": "frames", "features": 3, "output": "untied"}, r"--backbone\.output untied"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_switches_that_do_not_go_together_are_said_by_name(fault: str) -> None:
+    changes, said = BAD[fault]
+    with pytest.raises(UserError, match=said):
+        build(tiny(**changes))

@@ -20,6 +20,7 @@ from sesame.probes.held_out import held_out
 from sesame.probes.states import held_out_batches
 
 CAUSAL = {"causal": True}
+RELATIVE = {"position": "relative", "scale_scores": False, "bias": False, "groups": 1}
 PRE = {"norm": "pre", "causal": True, "embedding_norm": False}
 
 
@@ -29,7 +30,7 @@ def bert(tmp_path_factory) -> tuple[Model, Ask]:
     return probed.text(tmp_path_factory.mktemp("bert"))
 
 
-@pytest.mark.parametrize("shape", [{}, CAUSAL, PRE, {"norm": "pre"}], ids=str)
+@pytest.mark.parametrize("shape", [{}, CAUSAL, PRE, {"norm": "pre"}, RELATIVE], ids=str)
 @pytest.mark.parametrize("full_rows", [False, True])
 def test_the_weights_mix_the_values_into_what_the_kernel_gives(shape, full_rows, tmp_path: Path, monkeypatch):
     """So they are the real ones: from the real queries and keys, over the links of the forward pass."""
@@ -43,16 +44,16 @@ def test_the_weights_mix_the_values_into_what_the_kernel_gives(shape, full_rows,
     seen = []
     kernel = transformer.attend
 
-    def watched(query, key, value, heads, linked, dropout):
-        seen.append((value, kernel(query, key, value, heads, linked, dropout)))
+    def watched(query, key, value, *rest):
+        seen.append((value, kernel(query, key, value, *rest)))
         return seen[-1][1]
 
     monkeypatch.setattr(transformer, "attend", watched)
     with torch.no_grad():
         hidden = backbone(rows, layers=True).layers
-        mask = mask_of(rows, causal=backbone.config.causal, dtype=torch.float32)
+        mask = mask_of(rows, causal=backbone.config.causal, gain=backbone.relative, dtype=torch.float32)
         assert rows.alone == full_rows
-        for block, h, (value, mixed) in zip(backbone.blocks, hidden, seen, strict=False):
+        for block, h, (value, mixed) in zip(backbone.stack, hidden, seen, strict=False):
             paid = weights(block, h, mask)
             again = torch.einsum("rhqk,rkhd->rqhd", paid, value.unflatten(-1, (2, -1))).flatten(2)
             torch.testing.assert_close(again[rows.valid], mixed[rows.valid], atol=1e-5, rtol=1e-5)

@@ -12,7 +12,8 @@ from sesame.cli.output import emit
 
 @dataclass(frozen=True)
 class Import:
-    """Open a published BERT as a run, to fill, to embed, and to train further (`sesame pretrain --from RUN`)."""
+    """Open a published BERT, RoBERTa, ALBERT, GPT-2, BART or T5 as a run, to use it and to train it further (`sesame
+    pretrain --from RUN`)."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A folder as `transformers` writes it (safetensors or .bin, shards too), or a name on the hub."""

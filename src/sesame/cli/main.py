@@ -43,6 +43,7 @@ VERBS = (
     Verb(("predict",), "put a fine-tuned model to work on a file", "predict", "predict_command"),
     Verb(("evaluate",), "score a fine-tuned model on a labelled file", "evaluate", "evaluate_command"),
     Verb(("import",), "open a published checkpoint as a run", "import_", "import_command"),
+    Verb(("zoo",), "every published size, counted exactly, and the ladder of them", "zoo", "zoo_command"),
     Verb(("export",), "write a run as a folder that transformers opens", "export", "export_command"),
     Verb(("runs",), "list the runs of a folder: state, steps, loss, speed, disk", "runs", "runs_command"),
     Verb(("watch",), "measure what saved checkpoints know: word classes, probes, geometry", "watch", "watch_command"),

@@ -32,7 +32,7 @@ def import_model(model: Path | str, out: Path | str) -> Run:
         objective = published.objective()
     recipe = Recipe(
         name=Path(model).name,
-        data=TextData(length=published.backbone.positions),
+        data=TextData(length=published.length),
         backbone=published.backbone,
         pretext=published.pretext,
         steps=0,
@@ -62,7 +62,7 @@ def export_model(model: Path | str, out: Path | str, step: int | None = None) ->
     out = Path(out)
     _check_free(out)
     loaded = building.load(model, step)
-    if reason := interop.obstacle(loaded.objective):
+    if reason := interop.obstacle(loaded.objective, loaded.vocabulary):
         raise UserError(
             f"{model} cannot be written for `transformers`: {reason}. Its weights are in objective.safetensors of its "
             "checkpoints, and Sesame's own commands use them from there."

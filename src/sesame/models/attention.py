@@ -5,7 +5,7 @@ example no mask is made; otherwise, on a CPU, examples of about one length are p
 and elsewhere one additive mask serves all layers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,15 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sesame.data.batch import At, Rows
-from sesame.models.segments import Segments, segments
+from sesame.models.relative import Gain
+from sesame.models.segments import Group, Segments, segments
 
 
 @dataclass(frozen=True)
 class Links:
     """Who may attend to whom, ready for every layer."""
 
-    mask: Float[Tensor, "row 1 query key"] | None
-    """Added to the scores: 0 where query and key belong together, -inf elsewhere; None when all do."""
+    mask: Float[Tensor, "some_row some_head query key"] | None
+    """Added to the scores: 0, or a gain, where query and key belong together, -inf elsewhere; None when all do."""
     causal: bool = False
     """Use the kernel's own causal mask (only when `mask` is None)."""
     segments: Segments | None = None
@@ -30,21 +31,39 @@ class Links:
 
 
 def links(
-    rows: Rows, memory: Rows | None = None, at: At | None = None, causal: bool = False, *, dtype: torch.dtype
+    rows: Rows,
+    memory: Rows | None = None,
+    at: At | None = None,
+    causal: bool = False,
+    gain: Gain | None = None,
+    *,
+    dtype: torch.dtype,
 ) -> Links:
-    """The links from `rows` to itself, or to `memory`; only the queries in `at` where it is given."""
+    """The links from `rows` to itself, or to `memory`; only the queries in `at` where it is given.
+
+    `gain` is what a score gains by the distance of its two positions.
+    """
     keys = rows if memory is None else memory
-    if rows.alone and keys.alone and not (causal and at is not None):
+    if rows.alone and keys.alone and gain is None and not (causal and at is not None):
         return Links(None, causal)
     if memory is None and rows.example.device.type == "cpu":
-        return Links(None, segments=_segments(rows, at, causal, dtype))
-    return Links(mask_of(rows, memory, at, causal, dtype=dtype))
+        apart = _segments(rows, at, causal, dtype, spread=gain is not None)
+        return Links(None, segments=apart if gain is None else _with_gain(apart, gain, dtype))
+    if rows.alone and keys.alone and at is None:  # one row's mask is every row's
+        rows = Rows(rows.x[:1], rows.position[:1], rows.kind[:1], rows.example[:1])
+    return Links(mask_of(rows, memory, at, causal, gain, dtype=dtype))
 
 
 def mask_of(
-    rows: Rows, memory: Rows | None = None, at: At | None = None, causal: bool = False, *, dtype: torch.dtype
-) -> Float[Tensor, "row 1 query key"]:
-    """The same links as one additive mask: 0 where query and key belong together, -inf elsewhere.
+    rows: Rows,
+    memory: Rows | None = None,
+    at: At | None = None,
+    causal: bool = False,
+    gain: Gain | None = None,
+    *,
+    dtype: torch.dtype,
+) -> Float[Tensor, "row some_head query key"]:
+    """The same links as one additive mask: 0, or a gain, where query and key belong together, -inf elsewhere.
 
     Positions without an example are linked to each other, so that no softmax is over nothing.
     """
@@ -59,14 +78,25 @@ def mask_of(
         # A row of `memory` may hold none of this row's examples (padding rows): link those queries to everything.
         together = together | ~together.any(-1, keepdim=True)
     mask = torch.zeros(together.shape, dtype=dtype, device=together.device).masked_fill_(~together, float("-inf"))
-    return mask[:, None]
+    if gain is None:
+        return mask[:, None]
+    return mask[:, None] + gain(keys.position[:, None, :] - position[:, :, None]).to(dtype)
 
 
-def _segments(rows: Rows, at: At | None, causal: bool, dtype: torch.dtype) -> Segments:
+def _with_gain(apart: Segments, gain: Gain, dtype: torch.dtype) -> Segments:
+    def gained(group: Group) -> Group:
+        assert group.distance is not None
+        added = gain(group.distance).to(dtype)
+        return replace(group, mask=added if group.mask is None else added + group.mask)
+
+    return replace(apart, groups=tuple(gained(group) for group in apart.groups))
+
+
+def _segments(rows: Rows, at: At | None, causal: bool, dtype: torch.dtype, spread: bool) -> Segments:
     read = None if at is None else at.places(rows.example.shape[1]).numpy()
     example, row = rows.example.numpy(), np.arange(len(rows.example))[:, None]
     apart = np.where(example < 0, -1, example + row * (example.max(initial=0) + 1))  # a row ends its examples
-    return segments(apart.ravel(), rows.position.flatten().numpy(), read, causal, dtype=dtype)
+    return segments(apart.ravel(), rows.position.flatten().numpy(), read, causal, spread, dtype=dtype)
 
 
 def attend(
@@ -76,16 +106,18 @@ def attend(
     heads: int,
     linked: Links,
     dropout: float = 0.0,
+    scale: float | None = None,
 ) -> Float[Tensor, "*query width"]:
-    """Scaled dot-product attention with `heads` heads (Vaswani et al. 2017, 3.2), over the links given.
+    """Dot-product attention with `heads` heads (Vaswani et al. 2017, 3.2), over the links given.
 
+    Scores are multiplied by `scale`; None divides them by the root of a head's width.
     Queries are [row query width]; where rows are taken apart and only some positions are read, those: [read width].
     Keys and values are [row key width], or out of a cache [row heads key head].
     """
 
     if linked.segments is not None:
-        return _attend_apart(query, key, value, heads, linked.segments, dropout)
-    return _attention(query, key, value, heads, linked.mask, linked.causal, dropout)
+        return _attend_apart(query, key, value, heads, linked.segments, dropout, scale)
+    return _attention(query, key, value, heads, linked.mask, linked.causal, dropout, scale)
 
 
 def _attend_apart(
@@ -95,6 +127,7 @@ def _attend_apart(
     heads: int,
     apart: Segments,
     dropout: float,
+    scale: float | None,
 ) -> Float[Tensor, "*query width"]:
     if not apart.groups:  # nobody asks
         return 0.0 * query
@@ -110,6 +143,7 @@ def _attend_apart(
             g.mask,
             apart.causal,
             dropout,
+            scale,
         ).flatten(0, 1)
         for g, q, k, v in zip(apart.groups, asked, keys, values, strict=True)
     ]
@@ -121,14 +155,17 @@ def _attention(
     key: Float[Tensor, "row *key last"],
     value: Float[Tensor, "row *key last"],
     heads: int,
-    mask: Float[Tensor, "row 1 some_query some_key"] | None,
+    mask: Float[Tensor, "some_row some_head some_query some_key"] | None,
     causal: bool,
     dropout: float,
+    scale: float | None,
 ) -> Float[Tensor, "row query width"]:
     query = split_heads(query, heads)
     if key.ndim == 3:
         key, value = split_heads(key, heads), split_heads(value, heads)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+    mixed = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale
+    )
     return mixed.transpose(1, 2).flatten(2)
 
 

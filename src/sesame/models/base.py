@@ -19,8 +19,9 @@ class States:
     layers: tuple[Tensor, ...] = ()
     """When asked for: every hidden state from the embeddings to the last layer. Widths may differ."""
     valid: Bool[Tensor, "row time"] | None = None
-    vocabulary: Float[Tensor, "vocab width"] | None = None
-    """The token embeddings as they were read, for heads that project back onto them (models/lookup.py)."""
+    vocabulary: Float[Tensor, "vocab embedding"] | None = None
+    """What heads project `last` onto: the token embeddings as they were read (models/lookup.py), or the backbone's own
+    output matrix."""
     memory: "States | None" = None
     """The encoder's states, of an encoder-decoder."""
 

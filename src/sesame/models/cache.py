@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sesame.data.batch import Rows
 from sesame.models.attention import Links, split_heads
+from sesame.models.relative import Gain
 
 
 class Kept:
@@ -62,10 +63,14 @@ class Cache:
         self.mask: Float[Tensor, "row 1 1 room"] | None = None
         self.linked_memory: Links | None = None
 
-    @property
-    def linked(self) -> Links:
-        """From the one new position of each row to all before it and itself."""
-        return Links(None if self.mask is None else self.mask[..., : self.length + 1])
+    def linked(self, gain: Gain | None, dtype: torch.dtype) -> Links:
+        """From the one new position of each row to all before it and itself; with what scores gain by distance."""
+        mask = None if self.mask is None else self.mask[..., : self.length + 1]
+        if gain is not None:
+            device = None if mask is None else mask.device
+            gained = gain(torch.arange(-self.length, 1, device=device)[None]).to(dtype)[None]
+            mask = gained if mask is None else mask + gained
+        return Links(mask)
 
     def read(self, rows: Rows, linked_memory: Links | None, dtype: torch.dtype) -> None:
         """Note that `rows` were read, where they began, and whom they may attend to in a memory."""

@@ -16,6 +16,8 @@ class EncoderDecoder(Backbone):
         self.config, self.width = c, c.decoder.width
         self.encoder = Transformer(c.encoder)
         self.decoder = Transformer(c.decoder, cross=True)
+        if c.decoder.output == "scaled":  # that begins otherwise
+            self.encoder.embed.token = self.decoder.embed.token
         # A plain reference and not a second registered child, so that the matrix has one name in a checkpoint.
         del self.decoder.embed.token
         object.__setattr__(self.decoder.embed, "token", self.encoder.embed.token)
@@ -33,7 +35,7 @@ class EncoderDecoder(Backbone):
 
 def _check(c: config.EncoderDecoder) -> None:
     """Raise UserError where the two stacks cannot share an embedding or read in the wrong direction."""
-    for name in ("width", "vocab", "input"):
+    for name in ("width", "embedding", "vocab", "input"):
         one, other = getattr(c.encoder, name), getattr(c.decoder, name)
         if one != other:
             raise UserError(

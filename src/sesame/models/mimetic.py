@@ -28,15 +28,19 @@ VALUE_OUT = 1.0
 @torch.no_grad()
 def start(model: "Transformer") -> None:
     """Add to the fresh weights of `model` in place."""
-    width = model.width
     if model.embed.position is not None:
         weight = model.embed.position.weight
-        weight.copy_(POSITION * sinusoids(len(weight), width))
+        weight.copy_(POSITION * sinusoids(*weight.shape))
+    if model.embed.project is not None:
+        _add_identity(model.embed.project.weight, 1.0)
     first: SelfAttention = model.blocks[0].get_submodule("attention")  # type: ignore[assignment]
-    identity = torch.eye(width, dtype=first.out.weight.dtype)
     query, key, value = first.qkv.weight.chunk(3)
     for part, share in ((query, QUERY_KEY), (key, QUERY_KEY), (value, VALUE_OUT), (first.out.weight, VALUE_OUT)):
-        part.add_(share * identity)
+        _add_identity(part, share)
+
+
+def _add_identity(matrix: Float[Tensor, "out inward"], share: float) -> None:
+    matrix.add_(share * torch.eye(*matrix.shape, dtype=matrix.dtype))
 
 
 def sinusoids(positions: int, width: int) -> Float[Tensor, "position width"]:

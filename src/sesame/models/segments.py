@@ -45,8 +45,10 @@ class Group:
     examples: int
     queries: int
     keys: int
-    mask: Float[Tensor, "example 1 some_query key"] | None
+    mask: Float[Tensor, "some_example some_head some_query key"] | None
     """Added to the scores: -inf for empty key slots, and for later keys; None where there are none."""
+    distance: Int[Tensor, "one_or_each query key"] | None = None
+    """From query to key, where somebody asks: the same in all examples, unless only some positions are queries."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,14 @@ def segments(
     position: Int[np.ndarray, " total"],
     read: Int[np.ndarray, " read"] | None = None,
     causal: bool = False,
+    spread: bool = False,
     *,
     dtype: torch.dtype,
 ) -> Segments:
     """The segments of flattened rows. `read` lists the positions that are queries, rising; None for all of them.
 
-    The positions of an example must stand next to each other, in order.
+    The positions of an example must stand next to each other, in order. `spread` writes out what a kernel that adds
+    more to the scores must be told: every group's distances, and later keys in its mask.
     """
     keys = _Side(example)
     queries = keys if read is None else _Side(example[read])
@@ -91,16 +95,23 @@ def segments(
         query_slots.append(key_slots[-1] if read is None else queries.slots(their))
         here = np.arange(key_slots[-1].shape[1]) < keys.size[members][:, None]
         allowed = None if here.all() else here[:, None, None]
-        if causal and read is not None:
-            at = position[read[query_slots[-1]]][:, :, None] >= position[key_slots[-1]][:, None, :]
-            allowed = at[:, None] if allowed is None else allowed & at[:, None]
+        distance = None
+        if spread or (causal and read is not None):
+            slot = np.arange(key_slots[-1].shape[1])
+            distance = slot[None, None, :] - slot[None, :, None]
+            if read is not None:
+                distance = position[key_slots[-1]][:, None, :] - position[read[query_slots[-1]]][:, :, None]
+        if causal and distance is not None:
+            at = distance[:, None] <= 0
+            allowed = at if allowed is None else allowed & at
         mask = None
-        if allowed is not None and not (causal and read is None):  # the kernel's mask hides the empty slots at the end
+        if allowed is not None and (distance is not None or not causal):  # the kernel's mask hides the empty slots
             mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(torch.from_numpy(~allowed), float("-inf"))
-        groups.append(Group(len(members), query_slots[-1].shape[1], key_slots[-1].shape[1], mask))
+        told = torch.from_numpy(distance) if spread else None
+        groups.append(Group(len(members), query_slots[-1].shape[1], key_slots[-1].shape[1], mask, told))
     of_keys = keys.places([members for members, _ in chosen], key_slots)
     of_queries = of_keys if read is None else queries.places([their for _, their in chosen], query_slots)
-    return Segments(of_queries, of_keys, tuple(groups), causal and read is None)
+    return Segments(of_queries, of_keys, tuple(groups), causal and read is None and not spread)
 
 
 class _Side:

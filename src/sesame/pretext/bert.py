@@ -15,7 +15,7 @@ from sesame.data.text import TextSet, TextStream, rows_of
 from sesame.data.tokenizer import Vocabulary
 from sesame.models.base import Backbone
 from sesame.models.feed_forward import ACTIVATIONS
-from sesame.models.transformer import Transformer
+from sesame.models.transformer import Transformer, norm_of
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.cross_entropy import linear_cross_entropy
 from sesame.pretext.masked_lm import choose, ordinary_ids, see
@@ -24,23 +24,25 @@ from sesame.pretext.word_vectors import word_vectors
 
 
 class MaskedLMHead(nn.Module):
-    """Dense, activation, norm; then the embedding matrix itself as output projection, with a bias of its own."""
+    """Dense (to the embeddings' width), activation, norm; then the embedding matrix itself as output projection, with a
+    bias of its own."""
 
     def __init__(self, backbone: config.Transformer):
         super().__init__()
-        self.dense = nn.Linear(backbone.width, backbone.width)
+        width = backbone.embedding or backbone.width
+        self.dense = nn.Linear(backbone.width, width)
         self.activation = ACTIVATIONS[backbone.activation]
-        self.norm = nn.LayerNorm(backbone.width, backbone.norm_eps)
+        self.norm = norm_of(backbone, width)
         self.bias = nn.Parameter(torch.zeros(backbone.vocab))
 
-    def forward(self, h: Float[Tensor, "read width"]) -> Float[Tensor, "read width"]:
+    def forward(self, h: Float[Tensor, "read width"]) -> Float[Tensor, "read embedding"]:
         return self.norm(self.activation(self.dense(h)))
 
 
 class Bert(Pretext):
     def __init__(self, c: config.Bert, backbone: Transformer, vocabulary: Vocabulary):
         super().__init__()
-        self.config, self.vocabulary, self.width = c, vocabulary, backbone.width
+        self.config, self.vocabulary, self.width = c, vocabulary, backbone.config.embedding or backbone.width
         self.pair_weights = {task: weight for task in NEEDS if (weight := getattr(c, task)) > 0}
         if c.masked_lm > 0:
             self.mask, self.ordinary = vocabulary.mask, ordinary_ids(vocabulary)
@@ -102,7 +104,7 @@ class Bert(Pretext):
 
     def logits(self, backbone: Transformer, h: Float[Tensor, "read width"]) -> Float[Tensor, "read vocab"]:
         """Scores of every token at the states given, for filling in."""
-        return F.linear(self.masked_lm(h), backbone.embed.token.weight, self.masked_lm.bias)
+        return F.linear(self.masked_lm(h), backbone.vocabulary, self.masked_lm.bias)
 
     # -------------------------------------------------------------------------------------- start
     def prepare(self, data: TextSet) -> dict[str, np.ndarray]:

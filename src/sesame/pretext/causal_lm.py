@@ -54,7 +54,7 @@ class CausalLM(Pretext):
         return Split(rows_of(batch), target, {"causal_lm": len(row)}, size=batch.size)
 
     def logits(self, backbone: Transformer, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where vocab"]:
-        return F.linear(h, backbone.embed.token.weight)
+        return F.linear(h, backbone.vocabulary)
 
     def loss(self, backbone: Transformer, split: Split) -> Loss:
         # Nearly all positions are read, so the last layer computes all of them: choosing would cost more than it saves.

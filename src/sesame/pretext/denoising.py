@@ -73,7 +73,7 @@ class Denoising(Pretext):
         return Split((encoder, decoder), target, {"denoising": len(written)}, size=batch.size)
 
     def logits(self, backbone: EncoderDecoder, h: Float[Tensor, "*where width"]) -> Float[Tensor, "*where vocab"]:
-        return F.linear(h, backbone.encoder.embed.token.weight)
+        return F.linear(h, backbone.decoder.vocabulary)
 
     def loss(self, backbone: EncoderDecoder, split: Split) -> Loss:
         states = backbone(split.seen)

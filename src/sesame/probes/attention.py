@@ -54,7 +54,7 @@ def measure(model: Model, ask: Ask) -> Iterator[Answer]:
     backbone = reader(model)
     if not isinstance(backbone, Transformer):
         raise UserError("The probe attention measures Transformers, and this model is none. Leave the probe out.")
-    layers = [Sums() for _ in backbone.blocks]
+    layers = [Sums() for _ in backbone.stack]
     for part in held_out(model, ask, FULL if ask.full else LIGHT):
         asked = torch.zeros(part.inputs.x.shape[:2], dtype=torch.bool)
         asked.view(-1)[part.at] = True
@@ -85,15 +85,14 @@ def look(backbone: Transformer, part: Part, asked: Bool[Tensor, "row time"], lay
     asked = asked.to(rows.x.device)
     with torch.no_grad():
         hidden = backbone(rows, layers=True).layers
-        mask = mask_of(rows, causal=causal, dtype=hidden[0].dtype)
+        mask = mask_of(rows, causal=causal, gain=backbone.relative, dtype=hidden[0].dtype)
         step = max(1, NUMBERS // (backbone.config.heads * asked.shape[1] ** 2))
         for start in range(0, len(asked), step):
             here = slice(start, start + step)
-            some, linked = asked[here], mask[here, 0] == 0
+            some, linked = asked[here], mask[here, 0].isfinite()
             near = linked.diagonal(-1, 1, 2)  # whether a position and the one before it are of one example
             keys = linked.sum(2)
-            for block, h, sums in zip(backbone.blocks, hidden, layers, strict=False):  # the last states enter no block
-                assert isinstance(block, Block)
+            for block, h, sums in zip(backbone.stack, hidden, layers, strict=False):  # the last states enter no block
                 paid = weights(block, h[here], mask[here])
                 sums.add("same", paid.diagonal(dim1=2, dim2=3), some)
                 sums.add("previous", paid.diagonal(-1, 2, 3), some[:, 1:] & near)
@@ -109,7 +108,7 @@ def look(backbone: Transformer, part: Part, asked: Bool[Tensor, "row time"], lay
 
 
 def weights(
-    block: Block, h: Float[Tensor, "row time width"], mask: Float[Tensor, "row 1 time time"]
+    block: Block, h: Float[Tensor, "row time width"], mask: Float[Tensor, "row some_head time time"]
 ) -> Float[Tensor, "row head time time"]:
     """What each position pays the others in this block: softmax(QKᵀ / √d) over the links (Vaswani et al. 2017, 3.2.1).
 
@@ -120,5 +119,5 @@ def weights(
     query, key, _ = layer.qkv(layer.norm(h) if block.pre else h).chunk(3, -1)
     query, key = (x.to(h.dtype).unflatten(-1, (layer.heads, -1)).transpose(1, 2) for x in (query, key))
     with torch.autocast(h.device.type, enabled=False):
-        scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+        scores = query @ key.transpose(2, 3) * (layer.scale or query.shape[-1] ** -0.5)
         return (scores + mask).softmax(-1)

@@ -74,7 +74,7 @@ class Reader:
 
     def logits(self, h: Float[Tensor, "read width"]) -> Float[Tensor, "read vocab"]:
         """Scores of every token. Never in bf16, in which several tokens often share the highest score."""
-        weight = self.backbone.embed.token.weight
+        weight = self.backbone.vocabulary
         with torch.autocast(h.device.type, enabled=False):
             scores = self.pretext.logits(self.backbone, h.to(weight.dtype))
         return scores[:, : self.vocabulary.size]  # an embedding may have rows that are no token

@@ -2,12 +2,14 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import apc, bart, bert, byol, gpt, mass, t5
+from sesame.recipes import albert, apc, bart, bert, byol, gpt, mass, roberta, t5
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         *bert.RECIPES,
+        *roberta.RECIPES,
+        *albert.RECIPES,
         *gpt.RECIPES,
         *bart.RECIPES,
         *mass.RECIPES,

@@ -66,9 +66,13 @@ class Figure:
         """The Vega-Lite specification for the page: as wide as its place, its key outside."""
         return self._spec(_shortened(self.rows), width="container", legend={"disable": True})
 
+    def picture(self) -> dict[str, Any]:
+        """The specification for a picture of its own: with its title and key, on white."""
+        return self._spec(self.rows, width=600, title=self.title, background="white", font="sans-serif")
+
     def export(self, folder: Path) -> list[Path]:
         """NAME.png, NAME.svg and NAME.csv in `folder`."""
-        spec = self._spec(self.rows, width=600, title=self.title, background="white", font="sans-serif")
+        spec = self.picture()
         folder.mkdir(parents=True, exist_ok=True)
         png, svg, table = (folder / f"{self.name}.{kind}" for kind in ("png", "svg", "csv"))
         png.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))

@@ -147,7 +147,7 @@ class CausalDecoder(Decoder):
         rows = Rows(ids, position, torch.zeros_like(ids), example, alone=bool(there.all()))
         last = np.zeros(ids.shape, bool)
         last[:, -1] = True
-        self.cache = Cache(len(self.backbone.blocks), self.slots)
+        self.cache = Cache(len(self.backbone.order), self.slots)
         return self._logits(self.backbone(rows, At.of(last).to(self.device), cache=self.cache).last)
 
     def _scores(self, h: Float[Tensor, "row width"]) -> Logits:
@@ -189,7 +189,7 @@ class Seq2SeqDecoder(Decoder):
         alone = bool((example >= 0).all())
         self.source = Rows(ids, position, torch.zeros_like(ids), example, alone).to(self.device)
         self.memory = self.backbone.encoder(self.source).last
-        self.cache = Cache(len(self.backbone.decoder.blocks), new)
+        self.cache = Cache(len(self.backbone.decoder.order), new)
         return self.step(torch.full((rows,), self.vocabulary.sep, device=self.device))
 
     def step(self, tokens: Int[Tensor, " row"]) -> Logits:
