@@ -36,6 +36,7 @@ VERBS = (
     Verb(("effect",), "what a twin run does differently, item by item", "effect", "effect_command"),
     Verb(("fill",), "fill the [MASK]s of a text, with probabilities", "fill", "fill_command"),
     Verb(("embed",), "turn each line of a file into a vector", "embed", "embed_command"),
+    Verb(("vectors",), "words that are near, similarity sets, analogies, export", "vectors", "vectors_command"),
     Verb(("finetune",), "train on labelled data, beside scratch, TF-IDF and more", "finetune", "finetune_command"),
     Verb(("predict",), "put a fine-tuned model to work on a file", "predict", "predict_command"),
     Verb(("evaluate",), "score a fine-tuned model on a labelled file", "evaluate", "evaluate_command"),

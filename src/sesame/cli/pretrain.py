@@ -14,7 +14,7 @@ from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, UseAppendAction, arg
 
 from sesame import recipes
 from sesame.cli.output import emit, table
-from sesame.config import Recipe, TextData
+from sesame.config import Elmo, Recipe, TextData, WordVectors
 from sesame.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Where:
     out: Path | None = None
     """The run folder to make."""
     from_: Annotated[str, arg(name="from")] = ""
-    """A run, a model folder or a hub name to start from, instead of fresh weights; brings its shape and tokenizer."""
+    """A run, a model folder or a hub name to start from, instead of fresh weights; brings its shape and tokenizer. Of a
+    run of word vectors only the first embeddings are taken."""
     probe: UseAppendAction[tuple[str, ...]] = ()
     """Measure this while training: a probe of `sesame watch --help`, or PROBE=FILE; may be given several times."""
     tokenizer: str = ""
@@ -236,7 +237,9 @@ def report(ended: "Ended", as_json: bool) -> int:
         says = [f"The model is in {run.path}. Next:"]
         if run.recipe.watch.probes:
             says += [f"  sesame report {where}"]
-        if isinstance(run.recipe.data, TextData):
+        if isinstance(run.recipe.backbone, WordVectors | Elmo):
+            says += [f"  sesame vectors {where} --nearest WORD", f"  sesame embed {where} FILE --out vectors.npy"]
+        elif isinstance(run.recipe.data, TextData):
             says += [
                 f'  sesame fill {where} "Return the [MASK] of the list."',
                 f"  sesame embed {where} FILE --out vectors.npy",

@@ -2,10 +2,10 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import apc, bart, bert, byol, gpt
+from sesame.recipes import apc, bart, bert, byol, elmo, gpt, word2vec
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*bert.RECIPES, *gpt.RECIPES, *bart.RECIPES, *byol.RECIPES, *apc.RECIPES)
+    recipe.name: recipe for file in (bert, gpt, bart, byol, apc, word2vec, elmo) for recipe in file.RECIPES
 }
 
 

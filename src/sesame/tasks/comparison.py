@@ -15,7 +15,8 @@ from sesame.config import FineTune
 from sesame.data.chance import permute
 from sesame.engine.build import Model
 from sesame.errors import UserError
-from sesame.tasks.arms import ARMS, STARTS, Arm, Start, network_of
+from sesame.models.transformer import Transformer
+from sesame.tasks.arms import ARMS, STARTS, Arm, Start, arms_of, network_of
 from sesame.tasks.base import TaskData, keyed_order
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
@@ -160,7 +161,7 @@ class Comparison:
         if seeds < 1:
             raise UserError(f"--seeds {seeds}: at least one is needed.")
         numbers = tuple(range(settings.seed, settings.seed + seeds))
-        in_order = tuple(arm for arm in ARMS if arm in arms)
+        in_order = tuple(arm for arm in arms_of(model) if arm in arms)
         work = cls(model, encode(model, data, settings.length), settings, numbers, in_order, curve)
         for labels in settings.labels:
             work.check(labels)
@@ -266,10 +267,11 @@ class Comparison:
 
         Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
         """
+        several = isinstance(self.model.objective.backbone, Transformer)  # ways to draw its weights
         return [
             Job(arm, labels, self.seeds[0], Way(rate, start), trial=True)
             for arm in self.arms
-            for start in (STARTS if arm == "scratch" else (None,))
+            for start in (STARTS if arm == "scratch" and several else (None,))
             for rate in self.settings.sweep
         ]
 
@@ -318,7 +320,9 @@ class Comparison:
         return Trained(tuning, None if job.trial else tuning.test(self.encoded))
 
     def network(self, job: Job) -> Network:
-        return network_of(job.arm, self.model, self.data.task, job.seed, self.settings.dropout, job.way.start)
+        return network_of(
+            job.arm, self.model, self.data.task, job.seed, self.settings.dropout, job.way.start, self.settings.mix
+        )
 
     def trace(self, job: Job, tuning: Tuning) -> None:
         """The loss along the line between the start and the end of one training, on a keyed sample of train."""

@@ -174,7 +174,7 @@ def layer_rates(network: Network, decay: float) -> dict[str, float]:
 
     def steps_from_head(key: str) -> int:
         room, part, *rest = key.split(".")
-        if room == "head":
+        if room in ("head", "mix"):
             return 0
         if part == "blocks":
             return layers - int(rest[0])

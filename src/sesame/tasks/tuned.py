@@ -11,11 +11,11 @@ from msgspec import Struct
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sesame import config
+from sesame import config, models
 from sesame.config import FineTune
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
-from sesame.models.transformer import Transformer
+from sesame.models.layer_mix import LayerMix
 from sesame.tasks.base import Notes, Task
 from sesame.tasks.network import Network, predict
 from sesame.tasks.opening import class_of
@@ -29,7 +29,7 @@ class Card(Struct, frozen=True, kw_only=True):
     name: str
     task: config.Task
     labels: tuple[str, ...]
-    backbone: config.Transformer
+    backbone: config.Backbone
     length: int
     """Tokens a sequence may have."""
     settings: FineTune
@@ -91,7 +91,9 @@ def open_tuned(path: Path | str) -> Tuned:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / TASK} is damaged, or written by another version of sesame ({error}).") from None
     task = class_of(card.task)(card.task, card.labels)
-    network = Network(Transformer(card.backbone), task.head(card.backbone.width, card.settings.dropout))
+    backbone = models.build(card.backbone)
+    mix = LayerMix(1 + backbone.config.layers) if card.settings.mix else None  # type: ignore[union-attr,operator]
+    network = Network(backbone, task.head(backbone.width, card.settings.dropout), mix)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, OSError, RuntimeError) as error:
