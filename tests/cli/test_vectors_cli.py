@@ -14,6 +14,7 @@ from sesame.data.store import TokenStore
 from sesame.engine import loop, start
 from sesame.engine.build import load
 from sesame.engine.run import Run
+from sesame.tasks.tuned import open_tuned
 
 NOUNS = ("list", "value", "item", "set", "copy", "word")
 SMALL = ("--backbone.width", "16", "--threads", "1", "--steps", "12", "--eval-rows", "4", "--data.length", "32")
@@ -114,7 +115,8 @@ def test_word_vectors_are_the_first_embeddings_of_a_bert(folder: Path, capsys) -
     assert not (folder / "none").exists()
 
 
-def test_a_head_is_learned_on_word_vectors(folder: Path) -> None:
+def test_a_head_is_learned_on_word_vectors(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
     rows = [f"the {noun} holds a {other}.\t{noun}" for noun in NOUNS[:2] for other in NOUNS]
     for part in ("train", "dev"):
         (folder / f"{part}.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
@@ -128,3 +130,29 @@ def test_a_head_is_learned_on_word_vectors(folder: Path) -> None:
     (folder / "new.tsv").write_text("text\nthe list holds a set.\n")
     out = str(folder / "answers.tsv")
     assert main(["predict", str(folder / "tuned" / "task"), str(folder / "new.tsv"), "--out", out]) == 0
+
+
+def test_elmo_is_trained_read_and_put_to_work_frozen(folder: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    shape = ["--backbone.filters", "1", "4", "2", "4", "--backbone.width", "8", "--backbone.cell", "12"]
+    words = [*shape, "--threads", "1", "--steps", "3", "--data.length", "32", "--data.rows", "4", "--eval-rows", "4"]
+    assert main(["pretrain", "elmo-tiny", *words, "--data", "data", "--out", "elmo"]) == 0
+    assert {"forwards.loss", "backwards.loss"} <= json.loads((folder / "elmo" / "result.json").read_text())[
+        "held_out"
+    ].keys()
+    assert main(["vectors", "elmo", "--nearest", "list", "--count", "3"]) == 0
+    assert len(json.loads((folder / "result.json").read_text())["nearest"]["list"]) == 3
+    (folder / "lines.txt").write_text("the list\nthe unheard word\n")
+    assert main(["embed", "elmo", "lines.txt", "--out", "elmo.npy", "--layer", "1"]) == 0
+    assert np.load("elmo.npy").shape == (2, 16)
+    rows = [f"the {noun} holds a {other}.\t{noun}" for noun in NOUNS[:2] for other in NOUNS]
+    (folder / "frozen").mkdir()
+    for part in ("train", "dev"):
+        (folder / "frozen" / f"{part}.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    train = ["--alone", "--freeze", "--mix", "--seeds", "1", "--epochs", "1", "--min-steps", "4", "--workers", "1"]
+    assert main(["finetune", "elmo", "frozen", *train, "--threads", "1", "--out", "tuned-elmo"]) == 0
+    tuned, before = open_tuned("tuned-elmo/frozen").network, load("elmo").objective.backbone
+    after = tuned.backbone.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.state_dict().items())
+    assert tuned.mix is not None and len(tuned.mix.weight) == 3 and tuned.mix.weight.any()  # it has learned
+    assert main(["evaluate", "tuned-elmo/frozen", "frozen/dev.tsv"]) == 0

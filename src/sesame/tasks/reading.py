@@ -22,7 +22,10 @@ def text_model(model: Model) -> tuple[Any, Vocabulary]:
     """The backbone over tokens of `model`, and its tokenizer; a UserError for a model of anything else."""
     backbone = model.objective.backbone
     if not isinstance(backbone, TEXT) or model.vocabulary is None:
-        raise UserError(f"{name(model)} is no model of text that can be read so. Choose a text model.")
+        raise UserError(
+            f"{name(model)} is no Transformer over text, no ELMo and no word vectors, so it cannot read this text. "
+            "Choose a text model."
+        )
     return backbone, model.vocabulary
 
 
