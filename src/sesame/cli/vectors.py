@@ -85,9 +85,9 @@ def vectors_command(argv: list[str]) -> int:
             "sections": [_told(section) for section in answered],
             **{section.name: _told(section) for section in sums},
         }
-        rows = [(s.name, s.accuracy, s.right, s.questions, s.unknown) for s in (*answered, *sums)]
+        scores = [(s.name, s.accuracy, s.right, s.questions, s.unknown) for s in (*answered, *sums)]
         columns = ["section", "accuracy", "right", "asked", "unknown, left out"]
-        shown.append(table(f"Analogies of {Path(file).name}", columns, rows))
+        shown.append(table(f"Analogies of {Path(file).name}", columns, scores))
     if options.out is not None:
         written = words.save(options.out)
         result["out"] = options.out

@@ -121,8 +121,9 @@ def check_positions(recipe: Recipe) -> None:
 def check_vocabulary(backbone: config.Backbone, vocabulary: Vocabulary | None) -> None:
     """Raise UserError where the text has tokens that the embedding has no row for."""
     for stack in _stacks(backbone):
-        words = isinstance(stack, config.Transformer | config.WordVectors | config.Elmo)
-        if words and vocabulary is not None and stack.vocab < vocabulary.size:
+        if not isinstance(stack, config.Transformer | config.WordVectors | config.Elmo):
+            continue
+        if vocabulary is not None and stack.vocab < vocabulary.size:
             raise UserError(
                 f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "
                 "Leave it at 0, which takes the tokenizer's size, or prepare the data with a smaller --vocab."

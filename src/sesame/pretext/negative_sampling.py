@@ -68,7 +68,8 @@ class Bags(Movable):
     def of(cls, words: Int[np.ndarray, " word"], sizes: Int[np.ndarray, " bag"], size: int) -> "Bags":
         """Of words on end, and how many each bag has."""
         start, bag = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(sizes)), sizes)
-        return cls(*map(torch.from_numpy, (words, start, bag)), Occurrences.of(words, size))
+        tensor = torch.from_numpy
+        return cls(tensor(words), tensor(start), tensor(bag), Occurrences.of(words, size))
 
 
 class _NegativeSampling(torch.autograd.Function):

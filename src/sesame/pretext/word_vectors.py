@@ -59,8 +59,10 @@ def scaled(vectors: Float32[np.ndarray, "vocab width"]) -> Float32[np.ndarray, "
     """Word vectors that were trained, as first embeddings: without their mean, which says nothing of any word, and of
     the same size as those from counts. Zeros stay zeros.
     """
-    there = vectors.any(1)
-    moved = np.where(there[:, None], vectors - vectors[there].mean(0), 0.0) if there.any() else vectors
+    there = np.asarray(vectors.any(1))
+    moved = np.zeros_like(vectors)
+    if there.any():
+        moved[there] = vectors[there] - vectors[there].mean(0)
     return _sized(moved)
 
 

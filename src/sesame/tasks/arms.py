@@ -87,7 +87,8 @@ def network_of(
         torch.manual_seed(seed_for("head", seed))
         head = task.head(backbone.width, dropout)
     weight = next(backbone.parameters())
-    layers = 1 if arm == "embeddings" else 1 + its.config.layers  # type: ignore[union-attr,operator]
+    shape: Any = its.config
+    layers = 1 if arm == "embeddings" else 1 + shape.layers
     mixed = LayerMix(layers).to(weight.device, weight.dtype) if mix else None
     return Network(backbone, head.to(weight.device, weight.dtype), mixed)
 

@@ -91,8 +91,8 @@ def open_tuned(path: Path | str) -> Tuned:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / TASK} is damaged, or written by another version of sesame ({error}).") from None
     task = class_of(card.task)(card.task, card.labels)
-    backbone = models.build(card.backbone)
-    mix = LayerMix(1 + backbone.config.layers) if card.settings.mix else None  # type: ignore[union-attr,operator]
+    backbone: Any = models.build(card.backbone)
+    mix = LayerMix(1 + backbone.config.layers) if card.settings.mix else None
     network = Network(backbone, task.head(backbone.width, card.settings.dropout), mix)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
