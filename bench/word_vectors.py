@@ -23,7 +23,7 @@ from compare import alternate, peak_memory, show
 
 
 def quality(a: argparse.Namespace, table: Any) -> dict[str, float]:
-    from sesame.tasks.word_vectors import read_pairs, read_questions, total
+    from sesame.tasks.word_table import read_pairs, read_questions, total
 
     found = {}
     if a.similarity:
@@ -40,7 +40,7 @@ def ours(a: argparse.Namespace) -> None:
     from sesame import recipes
     from sesame.engine import start
     from sesame.engine.build import load
-    from sesame.tasks.word_vectors import WordTable
+    from sesame.tasks.word_table import WordTable
 
     recipe = recipes.find(a.pretext)
     data = msgspec.structs.replace(recipe.data, store=str(a.store.resolve()), rows=a.rows or recipe.data.rows)
@@ -70,7 +70,7 @@ def theirs(a: argparse.Namespace) -> None:
 
     from sesame import recipes
     from sesame.data.store import TokenStore
-    from sesame.tasks.word_vectors import WordTable
+    from sesame.tasks.word_table import WordTable
 
     store, recipe = TokenStore.open(a.store), recipes.find(a.pretext)
     names, special = store.vocabulary.tokens(range(store.vocabulary.size)), store.vocabulary.special_ids

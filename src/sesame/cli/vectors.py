@@ -55,7 +55,7 @@ def vectors_command(argv: list[str]) -> int:
             raise UserError(f"--out {options.out} exists and is left as it is. Choose another name, or remove it.")
 
     from sesame.engine.build import load
-    from sesame.tasks.word_vectors import (
+    from sesame.tasks.word_table import (
         WordTable,
         read_pairs,
         read_questions,

@@ -14,7 +14,7 @@ from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.pretext.base import Objective
 from sesame.tasks.embed import embed
-from sesame.tasks.word_vectors import (
+from sesame.tasks.word_table import (
     Section,
     WordTable,
     read_pairs,
