@@ -39,18 +39,21 @@ def made(tmp_path: Path, c: config.Pretext, dtype: torch.dtype = torch.float64):
     return objective, next(stream.train(Cursor(), 0, 10, 1)).parts[0]
 
 
-def by_hand(objective: Objective, split, lr: float):
+def by_hand(objective: Objective, split, lr: float, most: int):
     """The loss of a step, its tables afterwards, and how often the true word is first: word by word, as word2vec does
-    with weights that stand still within the step. A bag's words get the whole gradient of their mean."""
+    with weights that stand still within the step. A bag's words get the whole gradient of their mean. What is asked for
+    more often than `most` counts `most` times."""
     read = objective.backbone.embed.token.weight.detach().numpy()
     guessed = objective.pretext.guessed.weight.detach().numpy()
-    new_read, new_guessed = read.copy(), guessed.copy()
+    of_read, of_guessed = np.zeros_like(read), np.zeros_like(guessed)
+    times_read, times_guessed = np.zeros(len(read)), np.zeros(len(read))
     bags, loss, hits = split.seen, 0.0, 0
     for i, (asked, kept) in enumerate(zip(split.target["asked"].tolist(), split.target["kept"].tolist(), strict=True)):
         words = bags.words[bags.bag == i].tolist()
         h = read[words].mean(0)
         error, scores = np.zeros(WIDTH), []
         for j, word in enumerate(asked):
+            times_guessed[word] += 1
             if not kept[j]:
                 assert j and word == asked[0]
                 continue
@@ -59,20 +62,24 @@ def by_hand(objective: Objective, split, lr: float):
             loss -= float(np.log(sigmoid(score if label else -score)))
             g = (label - sigmoid(score)) * lr
             error += g * guessed[word]
-            new_guessed[word] += g * h
+            of_guessed[word] += g * h
         for word in words:
-            new_read[word] += error
+            of_read[word] += error
+            times_read[word] += 1
         hits += scores[0] > max(scores[1:], default=-np.inf)
-    return loss, hits, new_read, new_guessed
+    assert (times_guessed > most).any() and (times_guessed[5:] <= most).any()
+    share = [np.minimum(1, most / np.maximum(times, 1))[:, None] for times in (times_read, times_guessed)]
+    return loss, hits, read + share[0] * of_read, guessed + share[1] * of_guessed
 
 
 @pytest.mark.parametrize("c", [config.Cbow(window=3, sample=0.02), config.SkipGram(window=2, negative=3)])
-def test_a_step_is_that_of_a_loop_over_words(tmp_path: Path, c: config.Pretext) -> None:
+def test_a_step_is_that_of_a_loop_over_words(tmp_path: Path, monkeypatch, c: config.Pretext) -> None:
+    monkeypatch.setattr("sesame.pretext.negative_sampling.MOST", 8)
     objective, batch = made(tmp_path, c)
     split = objective.pretext.split(batch)
     (term,) = objective(split).values()
     lr = 0.1
-    loss, hits, read, guessed = by_hand(objective, split, lr)
+    loss, hits, read, guessed = by_hand(objective, split, lr, most=8)
     assert term.count == len(split.target["asked"]) > 40
     assert float(term.sum.detach()) == pytest.approx(loss, rel=1e-6)
     assert int(term.hits) == hits

@@ -24,6 +24,10 @@ from sesame.models.word_vectors import WordVectors
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.word_windows import Noise, Words, keep_rate
 
+MOST = 16
+"""Places of a row in one step that count in full. Word by word, the later changes of a row are small because the first
+ones have been made; in one step all are as great as the first, and those of a frequent word would throw it far away."""
+
 
 @dataclass(frozen=True)
 class Occurrences(Movable):
@@ -49,9 +53,12 @@ class Occurrences(Movable):
         source: Int[Tensor, " place"],
         weight: Float[Tensor, " place"] | None,
     ) -> Float[Tensor, "row width"]:
-        """Of each row the sum, over its places, of `weight` times the vector numbered `source`."""
+        """Of each row the sum, over its places, of `weight` times the vector numbered `source`; of a row with more than
+        MOST places their mean, MOST times."""
         scale = None if weight is None else weight[self.at]
-        return F.embedding_bag(source[self.at], vectors, self.start, mode="sum", per_sample_weights=scale)
+        total = F.embedding_bag(source[self.at], vectors, self.start, mode="sum", per_sample_weights=scale)
+        count = torch.diff(self.start, append=self.start.new_tensor([len(self.at)]))
+        return total * (MOST / count).clamp(max=1.0).to(total.dtype)[:, None]
 
 
 @dataclass(frozen=True)

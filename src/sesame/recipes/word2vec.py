@@ -9,7 +9,7 @@ from sesame.config import Cbow, Optimizer, Recipe, SkipGram, TextData, WordVecto
 def _word2vec(name: str, pretext: Cbow | SkipGram, lr: float) -> Recipe:
     return Recipe(
         name=name,
-        data=TextData(length=256, rows=4, tokenizer="words"),
+        data=TextData(length=256, rows=16, tokenizer="words"),
         backbone=WordVectors(width=100),
         pretext=pretext,
         optimizer=Optimizer(name="sgd", lr=lr, warmup=0.0, floor=1e-4, clip=0.0),
