@@ -58,7 +58,7 @@ class Occurrences(Movable):
         scale = None if weight is None else weight[self.at]
         total = F.embedding_bag(source[self.at], vectors, self.start, mode="sum", per_sample_weights=scale)
         count = torch.diff(self.start, append=self.start.new_tensor([len(self.at)]))
-        return total * (MOST / count).clamp(max=1.0).to(total.dtype)[:, None]
+        return total * (MOST / count.to(total.dtype)).clamp(max=1.0)[:, None]
 
 
 @dataclass(frozen=True)
