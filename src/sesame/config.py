@@ -56,7 +56,7 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """A length schedule; empty means `length` and `rows` throughout."""
     short_rate: Rate = 0.0
     """Share of examples cut shorter at random (BERT's short_seq_prob is 0.1)."""
-    tokenizer: Literal["wordpiece", "bytebpe", "chars", "bytes"] = "wordpiece"
+    tokenizer: Literal["wordpiece", "bytebpe", "chars", "bytes", "words"] = "wordpiece"
     """Kind of tokenizer that is trained where --data gives raw text and no tokenizer."""
     vocab: Count = 0
     """Pieces of that tokenizer; 0 for 8,192, or as many as the text fills."""
@@ -161,7 +161,51 @@ class ConvNet(Struct, frozen=True, kw_only=True, tag="convnet"):
     in_channels: Positive = 1
 
 
-Backbone = Transformer | EncoderDecoder | ConvNet
+class WordVectors(Struct, frozen=True, kw_only=True, tag="word-vectors"):
+    """A vector for every token, whatever stands beside it."""
+
+    width: Positive = 100
+    vocab: Count = 0
+    """Size of the vocabulary; 0 takes the tokenizer's."""
+
+    @property
+    def layers(self) -> int:
+        """Above the embeddings."""
+        return 0
+
+    @property
+    def position(self) -> str:
+        return "none"
+
+
+class Elmo(Struct, frozen=True, kw_only=True, tag="elmo"):
+    """Words from their characters, and LSTMs over them from both sides (Peters et al. 2018)."""
+
+    filters: tuple[tuple[Positive, Positive], ...] = (
+        (1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024),
+    )  # fmt: skip
+    """Convolutions over characters: (width, how many)."""
+    character_width: Positive = 16
+    longest: Annotated[int, Meta(ge=3)] = 50
+    """Characters of a word, its begin and its end included; what is longer is cut."""
+    highways: Count = 2
+    width: Positive = 512
+    """Of a word's vector and of each direction's states."""
+    layers: Positive = 2
+    cell: Positive = 4096
+    clip: Annotated[float, Meta(ge=0)] = 3.0
+    """Cells and states are kept within plus and minus this; 0 for never."""
+    dropout: Rate = 0.1
+    """Of what each layer reads."""
+    vocab: Count = 0
+    """Words whose spelling is known, and that are predicted; 0 takes the tokenizer's."""
+
+    @property
+    def position(self) -> str:
+        return "none"
+
+
+Backbone = Transformer | EncoderDecoder | ConvNet | WordVectors | Elmo
 
 
 # ------------------------------------------------------------------------------------------- pretext
@@ -298,16 +342,45 @@ class Apc(Struct, frozen=True, kw_only=True, tag="apc"):
     ahead: Positive = 5
 
 
-Pretext = Bert | CausalLM | Denoising | Byol | Apc
+class WordWindow(Struct, frozen=True, kw_only=True):
+    """Words and their neighbours, told from words drawn by chance (Mikolov et al. 2013)."""
+
+    window: Positive = 5
+    """Words to each side; every position takes a number of its own, uniform from 1 to this."""
+    negative: Positive = 5
+    """Words drawn by chance beside each true one, …"""
+    exponent: Rate = 0.75
+    """… with probability proportional to count**exponent."""
+    sample: Annotated[float, Meta(ge=0)] = 1e-3
+    """Words with a greater share of the text are left out now and then; 0 keeps every word."""
+
+
+class Cbow(WordWindow, frozen=True, kw_only=True, tag="cbow"):
+    """The mean of a word's neighbours predicts it."""
+
+
+class SkipGram(WordWindow, frozen=True, kw_only=True, tag="skip-gram"):
+    """Each neighbour of a word predicts it."""
+
+
+class BidirectionalLM(Struct, frozen=True, kw_only=True, tag="bidirectional-lm"):
+    """Predict the next word from those before it, and the word before from those after (Peters et al. 2018)."""
+
+
+Pretext = Bert | CausalLM | Denoising | Byol | Apc | Cbow | SkipGram | BidirectionalLM
 
 
 # -------------------------------------------------------------------------------------------- engine
 class Optimizer(Struct, frozen=True, kw_only=True):
-    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest."""
+    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest; or plain gradient descent.
 
-    name: Literal["adamw", "muon"] = "adamw"
+    sgd changes weights by rate times gradient and nothing else (no momentum, no decay); it changes those rows of a
+    table alone that a step has read, which is how word vectors are trained.
+    """
+
+    name: Literal["adamw", "muon", "sgd"] = "adamw"
     lr: Above0 = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW, or of sgd."""
     muon_lr: Above0 = 0.02
     beta1: Rate = 0.9
     beta2: Rate = 0.98
@@ -527,6 +600,8 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """Factor of the rate for each layer further from the head (Howard & Ruder 2018; Clark et al. 2020)."""
     freeze: bool = False
     """Train the head alone."""
+    mix: bool = False
+    """The head reads a learned mix of all layers in place of the last one (as ELMo is used, frozen)."""
     dropout: Rate = 0.1
     weight_decay: Annotated[float, Meta(ge=0)] = 0.01
     patience: Count = 0

@@ -23,7 +23,7 @@ HARD = [
     "😀 1/2 ½ ² '’s",
 ]
 TRICKY = " \n\t\u3000ab.A'1我，。《あ々é\u0301\x1c\x85\u200b\u2028"
-KINDS = {"wordpiece": 1500, "bytebpe": 800, "chars": 200, "bytes": 0}
+KINDS = {"wordpiece": 1500, "bytebpe": 800, "chars": 200, "bytes": 0, "words": 900}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,18 @@ def test_wordpiece_is_berts(trained: dict[str, Vocabulary], tmp_path: Path) -> N
     vocabulary.save(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     assert Vocabulary.open(tmp_path / "vocab.txt").encode_batch(HARD) == vocabulary.encode_batch(HARD)
+
+
+def test_a_vocabulary_of_words_has_the_frequent_ones_first(tmp_path: Path) -> None:
+    texts = ["the cat saw the dog.", "The dog saw.", "a cat"] * 3 + ["the rare one"]
+    vocabulary = train("words", lambda: texts, min_count=3)
+    assert vocabulary.tokens(range(5, vocabulary.size)) == ["the", ".", "cat", "dog", "saw", "a"]
+    assert train("words", lambda: texts, 8, min_count=3).tokens([5, 6, 7]) == ["the", ".", "cat"]
+    assert vocabulary.tokens(vocabulary.encode_batch(["The RARE dog."])[0]) == ["the", "[UNK]", "dog", "."]
+    cased = train("words", lambda: texts, lowercase=False, min_count=3)
+    assert {"The", "the"} <= set(cased.tokens(range(cased.size)))
+    with pytest.raises(UserError, match="No word of the corpus occurs 5 times"):
+        train("words", lambda: ["one", "two"])
 
 
 @pytest.mark.parametrize("kind", ["bytebpe", "bytes"])

@@ -33,6 +33,22 @@ def test_constant_stays_and_one_step_is_enough():
     assert rate_at(Config(), 0, 1) == 1.0
 
 
+def test_plain_descent_moves_what_has_a_gradient_and_nothing_else():
+    table, layer = nn.Embedding(6, 3, sparse=True), nn.Linear(3, 2)
+    module = nn.ModuleList([table, layer])
+    optimizer = Optimizer(module, Config(name="sgd", lr=0.5, weight_decay=0.1, clip=0.0))
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    for ids in ([1, 4, 4], [4]):  # two parts of a step: their gradients add up
+        layer(table(torch.tensor(ids))).square().sum().backward()
+    whole = {name: p.grad.to_dense().clone() for name, p in module.named_parameters()}
+    assert float(optimizer.clip()) == pytest.approx(float(torch.cat([g.flatten() for g in whole.values()]).norm()))
+    optimizer.step(0.2)
+    for name, p in module.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name] - 0.1 * whole[name])
+    assert torch.equal(table.weight[[0, 2, 3, 5]], before["0.weight"][[0, 2, 3, 5]])
+    assert optimizer.state() == {}
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24)])
 def test_muons_direction_has_the_singular_vectors_of_the_gradient_and_values_near_one(shape):
     gradient = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

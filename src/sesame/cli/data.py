@@ -29,12 +29,15 @@ class Prepare:
     """Folder for the token store."""
     tokenizer: str | None = None
     """A tokenizer you have: tokenizer.json, vocab.txt, a folder that holds one, a model's name on the hub."""
-    kind: Literal["wordpiece", "bytebpe", "chars", "bytes"] = "wordpiece"
+    kind: Literal["wordpiece", "bytebpe", "chars", "bytes", "words"] = "wordpiece"
     """Kind of tokenizer to train where none is given."""
     vocab: int = 0
-    """Entries of a trained vocabulary, special tokens included; 0 for 8,192, or as many as the text fills."""
+    """Entries of a trained vocabulary, special tokens included; 0 for 8,192, or as many as the text fills; of words 0
+    for all."""
+    min_count: int = 5
+    """Words: how often one must occur in what the tokenizer is trained on."""
     no_lowercase: bool = False
-    """Keep capital letters and accents (WordPiece)."""
+    """Keep capital letters and accents (WordPiece and words)."""
     document: Literal["blank-line", "file"] = "blank-line"
     """In plain text: a blank line starts a new document, or a file is one document."""
     text_field: str = "text"
@@ -76,6 +79,7 @@ def prepare_command(argv: list[str]) -> int:
             tokenizer=options.tokenizer or options.kind,
             vocab=options.vocab,
             lowercase=not options.no_lowercase,
+            min_count=options.min_count,
             document=options.document,
             text_field=options.text_field,
             held_out=options.held_out,

@@ -39,6 +39,7 @@ VERBS = (
     Verb(("generate",), "write on from a prompt: sampled, greedy or by beam search", "generate", "generate_command"),
     Verb(("score",), "how probable each line of a file is: log-likelihood and perplexity", "score", "score_command"),
     Verb(("embed",), "turn each line of a file into a vector", "embed", "embed_command"),
+    Verb(("vectors",), "words that are near, similarity sets, analogies, export", "vectors", "vectors_command"),
     Verb(("finetune",), "train on labelled data, beside scratch, TF-IDF and more", "finetune", "finetune_command"),
     Verb(("predict",), "put a fine-tuned model to work on a file", "predict", "predict_command"),
     Verb(("evaluate",), "score a fine-tuned model on a labelled file", "evaluate", "evaluate_command"),

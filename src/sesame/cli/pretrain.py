@@ -14,7 +14,17 @@ from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, UseAppendAction, arg
 
 from sesame import recipes
 from sesame.cli.output import emit, table
-from sesame.config import Bert, CausalLM, Denoising, Recipe, SpanCorruption, TextData, TextInfilling
+from sesame.config import (
+    Bert,
+    CausalLM,
+    Denoising,
+    Elmo,
+    Recipe,
+    SpanCorruption,
+    TextData,
+    TextInfilling,
+    WordVectors,
+)
 from sesame.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -34,7 +44,8 @@ class Where:
     out: Path | None = None
     """The run folder to make."""
     from_: Annotated[str, arg(name="from")] = ""
-    """A run, a model folder or a hub name to start from, instead of fresh weights; brings its shape and tokenizer."""
+    """A run, a model folder or a hub name to start from, instead of fresh weights; brings its shape and tokenizer. Of a
+    run of word vectors only the first embeddings are taken."""
     probe: UseAppendAction[tuple[str, ...]] = ()
     """Measure this while training: a probe of `sesame watch --help`, or PROBE=FILE; may be given several times."""
     tokenizer: str = ""
@@ -240,6 +251,8 @@ def report(ended: "Ended", as_json: bool) -> int:
             if any(isinstance(c, SpanCorruption | TextInfilling) for c in run.recipe.pretext.corruptions):
                 says += [f'  sesame fill {where} "Return the [MASK] of the list."']
             says += [f"  sesame finetune {where} pydocs/summary --out summaries"]
+        elif isinstance(run.recipe.backbone, WordVectors | Elmo):
+            says += [f"  sesame vectors {where} --nearest WORD", f"  sesame embed {where} FILE --out vectors.npy"]
         elif isinstance(run.recipe.data, TextData):
             verb = "fill" if isinstance(run.recipe.pretext, Bert) else "generate"
             text = "Return the" if isinstance(run.recipe.pretext, CausalLM) else "Return the [MASK] of the list."

@@ -20,7 +20,7 @@ from sesame.data.encode import SENTENCE
 from sesame.data.parallel import document_key, parts
 from sesame.data.sources import Document, Skips, SourceOptions, documents, fingerprint
 from sesame.data.store import VERSION, SourceInfo, StoreInfo, StoreWriter, read_info
-from sesame.data.tokenizer import Kind, Vocabulary, train
+from sesame.data.tokenizer import MIN_COUNT, Kind, Vocabulary, train
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def prepare(
     tokenizer: str | Path = "wordpiece",
     vocab: int = 0,
     lowercase: bool = True,
+    min_count: int = MIN_COUNT,
     document: Literal["blank-line", "file"] = "blank-line",
     text_field: str = "text",
     held_out: float = 0.01,
@@ -48,10 +49,12 @@ def prepare(
 
     Args:
         sources: files, folders, globs, `hf:NAME[/CONFIG]`, `pydocs`; each is one source (a language, say).
-        tokenizer: a kind to train (wordpiece, bytebpe, chars, bytes), or a tokenizer.json, a vocab.txt, a folder that
-            holds one, a model's name on the hub.
-        vocab: entries of a trained vocabulary, special tokens included; 0 for 8,192, or what the corpus fills.
-        lowercase: lower case and no accents, as BERT's uncased models; for WordPiece.
+        tokenizer: a kind to train (wordpiece, bytebpe, chars, bytes, words), or a tokenizer.json, a vocab.txt, a folder
+            that holds one, a model's name on the hub.
+        vocab: entries of a trained vocabulary, special tokens included; 0 for 8,192, or what the corpus fills; of words
+            0 for all.
+        lowercase: lower case and no accents, as BERT's uncased models; for WordPiece and words.
+        min_count: for words: how often a word must occur in the sample to be in the vocabulary.
         document: in plain text, a blank line starts a new document, or a file is one.
         text_field: field or column that holds the text.
         held_out: share of documents that training never sees, chosen by a hash of their text.
@@ -69,6 +72,8 @@ def prepare(
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is {held_out:g}; a share from 0 up to, but not including, 1 was expected.")
     told = [tokenizer, vocab, lowercase, document, text_field, held_out, sample_mb, sample_exponent, skip_bad]
+    if str(tokenizer) == "words":
+        told.append(min_count)
     made_from = _digest([VERSION, [str(t) for t in told], fingerprint([*names, *_tokenizer_file(tokenizer)])])
     if (there := _already(out, made_from)) is not None:
         return there
@@ -78,7 +83,7 @@ def prepare(
     if str(tokenizer) in get_args(Kind):
         sample = [] if tokenizer == "bytes" else _sample(names, options, int(sample_mb * 1e6), sample_exponent, tell)
         tell("training", 0, 0)
-        vocabulary = train(cast(Kind, str(tokenizer)), lambda: sample, vocab, lowercase)
+        vocabulary = train(cast(Kind, str(tokenizer)), lambda: sample, vocab, lowercase, min_count)
         del sample
     else:
         vocabulary = Vocabulary.open(tokenizer)

@@ -109,6 +109,15 @@ class TokenStore:
         """Tokens in each document."""
         return np.diff(self.offsets).astype(np.int64)
 
+    def trained_counts(self, size: int) -> Int[np.ndarray, " token"]:
+        """How often each of `size` tokens occurs in the documents that are trained on."""
+        counts = np.zeros(size, np.int64)
+        for start in range(0, len(self.ids), 1 << 24):
+            counts += np.bincount(self.ids[start : start + (1 << 24)], minlength=size)
+        for document in np.flatnonzero(self.held_out):
+            counts -= np.bincount(self.document(int(document)), minlength=size)
+        return counts
+
     def document(self, index: int) -> UInt[np.ndarray, " token"]:
         """The ids of one document."""
         return self.ids[int(self.offsets[index]) : int(self.offsets[index + 1])]

@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from sesame.errors import UserError, nearest
 
-Kind = Literal["wordpiece", "bytebpe", "chars", "bytes"]
+Kind = Literal["wordpiece", "bytebpe", "chars", "bytes", "words"]
 
 BERT_SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ROBERTA_SPECIAL = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
@@ -254,11 +254,22 @@ USUAL = 8192
 """Entries of a vocabulary where no number is asked for and the corpus fills as many."""
 
 
-def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int = 0, lowercase: bool = True) -> Vocabulary:
+MIN_COUNT = 5
+"""Times that a word must occur to be in a vocabulary of words (word2vec's default)."""
+
+
+def train(
+    kind: Kind,
+    texts: Callable[[], Iterable[str]],
+    size: int = 0,
+    lowercase: bool = True,
+    min_count: int = MIN_COUNT,
+) -> Vocabulary:
     """Train a vocabulary of `size` entries, special tokens included, on what `texts()` yields (it is read twice).
 
     The same texts give the same vocabulary, byte for byte. A corpus that cannot fill `size` raises UserError; with 0
     there are 8,192 entries, or what the corpus fills. `bytes` has a size of its own, and `chars` at most `size`.
+    `words` has the words that occur `min_count` times, the most frequent ones first: all, or at most `size`.
     """
     asked, size = size, size or USUAL
     if kind not in get_args(Kind):
@@ -267,6 +278,8 @@ def train(kind: Kind, texts: Callable[[], Iterable[str]], size: int = 0, lowerca
         return Vocabulary(byte_level(_numbered([*ROBERTA_SPECIAL.values(), *_byte_letters()]), []), ROBERTA_SPECIAL)
     if kind == "chars":
         return Vocabulary(characters(_common_characters(texts(), size)), BERT_SPECIAL)
+    if kind == "words":
+        return Vocabulary(word_level(_common_words(texts(), asked, lowercase, min_count), lowercase), BERT_SPECIAL)
     trained = _train_wordpiece(texts, size, lowercase) if kind == "wordpiece" else _train_bytebpe(texts, size)
     if trained.size < asked:
         raise UserError(
@@ -339,6 +352,20 @@ def _common_characters(texts: Iterable[str], size: int) -> dict[str, int]:
     return _numbered([*BERT_SPECIAL.values(), *ranked])
 
 
+def _common_words(texts: Iterable[str], size: int, lowercase: bool, min_count: int) -> dict[str, int]:
+    """The special tokens and the most frequent words, at most `size` together (0: all that occur `min_count` times)."""
+    cutter = word_level(_numbered(BERT_SPECIAL.values()), lowercase)
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(w for w, _ in cutter.pre_tokenizer.pre_tokenize_str(cutter.normalizer.normalize_str(text)))
+    ranked = sorted((w for w, n in words.items() if n >= min_count), key=lambda w: (-words[w], w))
+    if not ranked:
+        raise UserError(
+            f"No word of the corpus occurs {min_count} times. Ask for a smaller --min-count, or give more text."
+        )
+    return _numbered([*BERT_SPECIAL.values(), *ranked[: size - len(BERT_SPECIAL) if size else None]])
+
+
 # ------------------------------------------------------------------------------------- constructions
 def wordpiece(vocab: dict[str, int], lowercase: bool) -> Tokenizer:
     """BERT's tokenizer (Devlin et al. 2019): control characters cleaned, a Chinese character is a word; with
@@ -356,6 +383,15 @@ def byte_level(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenize
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return _with_special(tokenizer, ROBERTA_SPECIAL)
+
+
+def word_level(vocab: dict[str, int], lowercase: bool) -> Tokenizer:
+    """Whole words, cut and normalised as BERT's are: a punctuation mark and a Chinese character are words."""
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return _with_special(tokenizer, BERT_SPECIAL)
 
 
 def characters(vocab: dict[str, int]) -> Tokenizer:

@@ -87,9 +87,11 @@ def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.
     if isinstance(backbone, config.EncoderDecoder):
         encoder, decoder = _sized(backbone.encoder, source, data), _sized(backbone.decoder, source, data)
         return msgspec.structs.replace(backbone, encoder=encoder, decoder=decoder)
-    if not isinstance(backbone, config.Transformer):
+    if not isinstance(backbone, config.Transformer | config.WordVectors | config.Elmo):
         return backbone
     vocabulary = vocabulary_of(data)
+    if isinstance(backbone, config.WordVectors | config.Elmo):
+        return msgspec.structs.replace(backbone, vocab=backbone.vocab or (vocabulary.size if vocabulary else 0))
     if backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
         return msgspec.structs.replace(backbone, vocab=vocabulary.size)
     if isinstance(source, config.SpeechData) and not backbone.features:
@@ -119,7 +121,9 @@ def check_positions(recipe: Recipe) -> None:
 def check_vocabulary(backbone: config.Backbone, vocabulary: Vocabulary | None) -> None:
     """Raise UserError where the text has tokens that the embedding has no row for."""
     for stack in _stacks(backbone):
-        if isinstance(stack, config.Transformer) and vocabulary is not None and stack.vocab < vocabulary.size:
+        if not isinstance(stack, config.Transformer | config.WordVectors | config.Elmo):
+            continue
+        if vocabulary is not None and stack.vocab < vocabulary.size:
             raise UserError(
                 f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "
                 "Leave it at 0, which takes the tokenizer's size, or prepare the data with a smaller --vocab."

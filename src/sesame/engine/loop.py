@@ -272,7 +272,8 @@ def take_step(training: Training, batch: Ready, counts: dict[str, float]) -> Non
         with training.autocast():
             loss = objective(part.to(training.device))
         # Each micro-batch brings its sum over the whole step's count: added up, the exact mean over the step.
-        total = sum(term.weight / max(counts[name], 1.0) * term.sum for name, term in loss.items())
+        over = dict.fromkeys(counts, 1.0) if objective.pretext.summed else counts
+        total = sum(term.weight / max(over[name], 1.0) * term.sum for name, term in loss.items())
         total.backward()
         training.window.add(loss)
     norm = training.optimizer.clip()

@@ -144,8 +144,28 @@ def _stacked(name: str) -> int:
     return {"qkv": 3, "kv": 2}.get(name.split(".")[-2], 1)
 
 
+class SGD:
+    """Gradient descent, which touches those rows of a table alone that have a gradient (Mikolov et al. 2013)."""
+
+    def __init__(self, named: dict[str, nn.Parameter], config: OptimizerConfig):
+        self.named, self.config = named, config
+        self.state: State = {}
+
+    def step(self, share: float) -> None:
+        lr = self.config.lr * share
+        for parameter in self.named.values():
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if gradient.is_sparse:
+                gradient = gradient.coalesce()
+                parameter.index_add_(0, gradient.indices()[0], gradient.values(), alpha=-lr)
+            else:
+                parameter.add_(gradient, alpha=-lr)
+
+
 class Optimizer:
-    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest; one schedule over both.
+    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest, or SGD; one schedule over all.
 
     `scale` is AdamW's: the share of the rate of parameters that learn slower.
     """
@@ -153,16 +173,21 @@ class Optimizer:
     def __init__(self, module: nn.Module, config: OptimizerConfig, scale: Mapping[str, float] | None = None):
         self.config = config
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        if config.name == "sgd":
+            self.parts: dict[str, AdamW | Muon | SGD] = {"sgd": SGD(self.named, config)}
+            return
         matrices = {n: p for n, p in self.named.items() if config.name == "muon" and p.ndim == 2 and "blocks." in n}
-        self.parts: dict[str, AdamW | Muon] = {
-            "adamw": AdamW({n: p for n, p in self.named.items() if n not in matrices}, config, scale)
-        }
+        self.parts = {"adamw": AdamW({n: p for n, p in self.named.items() if n not in matrices}, config, scale)}
         if matrices:
             self.parts["muon"] = Muon(matrices, config)
 
     @torch.no_grad()
     def step(self, share: float) -> None:
         """Change the weights, at `share` of the peak learning rates, and forget the gradients."""
+        if self.config.name != "sgd":  # AdamW moves every row at every step, also those without a gradient
+            for parameter in self.named.values():
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    parameter.grad = parameter.grad.to_dense()
         for part in self.parts.values():
             part.step(share)
         for parameter in self.named.values():
@@ -170,11 +195,17 @@ class Optimizer:
 
     def clip(self) -> Float[Tensor, ""]:
         """Scale the gradients down to the norm `clip`; returns the norm before, still on the device."""
-        gradients = [p.grad for p in self.named.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        sparse = [p for p in self.named.values() if p.grad is not None and p.grad.is_sparse]
+        for parameter in sparse:  # by rows: every row once
+            parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
+        dense = [p for p in self.named.values() if p.grad is not None and not p.grad.is_sparse]
+        rows = [p.grad.values() for p in sparse]  # type: ignore[union-attr]
+        norm = torch.nn.utils.get_total_norm([*(p.grad for p in dense if p.grad is not None), *rows])
         norm = gathered(norm)
         if self.config.clip:
-            torch.nn.utils.clip_grads_with_norm_(self.named.values(), self.config.clip, norm)
+            torch.nn.utils.clip_grads_with_norm_(dense, self.config.clip, norm)
+            for values in rows:
+                values.mul_((self.config.clip / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     def state(self) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import torch
 from torch import Tensor
 
-from sesame.config import Recipe
+from sesame.config import Recipe, Transformer, WordVectors
 from sesame.data import open_data
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import build as building
@@ -21,6 +22,7 @@ from sesame.engine.run import Config, Run, check_free
 from sesame.engine.signals import StopSignal
 from sesame.errors import UserError
 from sesame.interop import Published
+from sesame.pretext.word_vectors import scaled
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +123,8 @@ def _go(
 def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Tensor]]:
     """The recipe with the backbone of `origin` (a run, a model folder, a hub name), and weights to begin from.
 
-    Dropout stays the recipe's. Heads that `origin` does not have are fresh, and it is said. Raises UserError where
-    the data were prepared with another tokenizer.
+    Of word vectors only the first embeddings come. Dropout stays the recipe's. Heads that `origin` does not have are
+    fresh, and it is said. Raises UserError where the data were prepared with another tokenizer.
     """
     model = building.load(origin)
     vocabulary = building.vocabulary_of(data)
@@ -133,6 +135,8 @@ def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Ten
         )
     theirs: Any = model.objective.backbone.config
     ours: Any = recipe.backbone
+    if isinstance(theirs, WordVectors) and not isinstance(ours, WordVectors):
+        return with_first_embeddings(recipe, data, model, origin)
     kept = {}
     if isinstance(ours, type(theirs)):
         kept = {name: getattr(ours, name) for name in ("dropout", "attention_dropout") if hasattr(ours, name)}
@@ -141,4 +145,35 @@ def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Ten
     task: Any = model.objective.pretext.config
     state, words = model.objective.state_dict(), cast(Vocabulary, vocabulary)  # images have none, and none is read
     Published(Path(origin), theirs, task, state, words, left_out=()).load_into(objective)
+    return recipe, objective.state_dict()
+
+
+def with_first_embeddings(
+    recipe: Recipe, data: Any, model: building.Model, origin: str
+) -> tuple[Recipe, dict[str, Tensor]]:
+    """The recipe as it is, and fresh weights whose token embeddings are the word vectors of `model`.
+
+    They are centred and scaled as embeddings from counts are; tokens that no text has moved stay random. Raises
+    UserError where the recipe has no such embeddings, or they have another width.
+    """
+    theirs: Any = model.objective.backbone.config
+    ours = recipe.backbone
+    if not isinstance(ours, Transformer) or ours.input != "tokens":
+        raise UserError(
+            f"{origin} holds word vectors, which are the first embeddings of a Transformer over text alone."
+        )
+    if ours.width != theirs.width:
+        raise UserError(
+            f"{origin} holds vectors of width {theirs.width}, and {recipe.name} reads embeddings of width "
+            f"{ours.width}. Train them with: sesame pretrain cbow --backbone.width {ours.width} …"
+        )
+    recipe = msgspec.structs.replace(recipe, backbone=msgspec.structs.replace(ours, vocab=theirs.vocab))
+    objective = building.build(recipe, data)
+    network: Any = objective.backbone
+    vectors = scaled(model.objective.backbone.embed.token.weight.detach().numpy())  # type: ignore[union-attr,operator]
+    fresh = ~vectors.any(1)
+    vectors[fresh] = network.embed.token.weight.detach().numpy()[fresh]
+    objective.pretext.start(network, {**objective.pretext.prepare(data), "vectors": vectors})
+    with torch.no_grad():
+        network.embed.token.weight.copy_(torch.from_numpy(vectors))
     return recipe, objective.state_dict()

@@ -6,13 +6,17 @@ from typing import Any
 from sesame import config
 from sesame.models.base import Backbone
 from sesame.models.convnet import ConvNet
+from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
+from sesame.models.word_vectors import WordVectors
 
 MODELS: dict[type, Callable[[Any], Backbone]] = {
     config.Transformer: Transformer,
     config.EncoderDecoder: EncoderDecoder,
     config.ConvNet: ConvNet,
+    config.WordVectors: WordVectors,
+    config.Elmo: Elmo,
 }
 
 

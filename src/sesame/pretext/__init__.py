@@ -9,9 +9,12 @@ from sesame.models.base import Backbone
 from sesame.pretext.apc import Apc
 from sesame.pretext.base import Pretext
 from sesame.pretext.bert import Bert
+from sesame.pretext.bidirectional_lm import BidirectionalLM
 from sesame.pretext.byol import Byol
 from sesame.pretext.causal_lm import CausalLM
+from sesame.pretext.cbow import Cbow
 from sesame.pretext.denoising import Denoising
+from sesame.pretext.skip_gram import SkipGram
 
 PRETEXTS: dict[type, Callable[[Any, Any, Any], Pretext]] = {
     config.Bert: Bert,
@@ -19,6 +22,9 @@ PRETEXTS: dict[type, Callable[[Any, Any, Any], Pretext]] = {
     config.Denoising: Denoising,
     config.Byol: Byol,
     config.Apc: Apc,
+    config.Cbow: Cbow,
+    config.SkipGram: SkipGram,
+    config.BidirectionalLM: BidirectionalLM,
 }
 
 

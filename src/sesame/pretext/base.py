@@ -45,6 +45,8 @@ class Pretext(nn.Module):
 
     whole_batch: ClassVar[bool] = False
     """The loss joins examples of the whole step (NT-Xent): accumulation is refused."""
+    summed: ClassVar[bool] = False
+    """A step follows the sum of its things' gradients, not their mean: each takes a step of its own size (word2vec)."""
 
     def stream(self, data: Any, seed: int, rank: int = 0, world: int = 1) -> Stream:
         """The data room's stream that cuts examples the way this task needs them."""

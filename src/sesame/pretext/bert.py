@@ -110,12 +110,7 @@ class Bert(Pretext):
     def prepare(self, data: TextSet) -> dict[str, np.ndarray]:
         """How often each token occurs in the text that is trained on; first embeddings, where they are asked for."""
         store, size = data.store, self.vocabulary.size
-        counts = np.zeros(size, np.int64)
-        for start in range(0, len(store.ids), 1 << 24):
-            counts += np.bincount(store.ids[start : start + (1 << 24)], minlength=size)
-        for document in np.flatnonzero(store.held_out):
-            begin, end = store.offsets[document : document + 2].tolist()
-            counts -= np.bincount(store.ids[begin:end], minlength=size)
+        counts = store.trained_counts(size)
         if self.config.embeddings == "normal":
             return {"counts": counts}
         return {"counts": counts, "vectors": word_vectors(store, size, self.width)}

@@ -52,6 +52,21 @@ def word_vectors(store: TokenStore, vocabulary: int, width: int, seed: int = 0) 
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))[0]
     vectors = (u * np.sqrt(s)) @ turn[:rank]
     vectors[seen == 0] = 0  # but for what rounding leaves there
+    return _sized(vectors)
+
+
+def scaled(vectors: Float32[np.ndarray, "vocab width"]) -> Float32[np.ndarray, "vocab width"]:
+    """Word vectors that were trained, as first embeddings: without their mean, which says nothing of any word, and of
+    the same size as those from counts. Zeros stay zeros.
+    """
+    there = np.asarray(vectors.any(1))
+    moved = np.zeros_like(vectors)
+    if there.any():
+        moved[there] = vectors[there] - vectors[there].mean(0)
+    return _sized(moved)
+
+
+def _sized(vectors: np.ndarray) -> Float32[np.ndarray, "vocab width"]:
     length = np.sqrt((vectors**2).mean(1, keepdims=True))
     return (SIZE * vectors / np.maximum(length, 1e-6)).astype(np.float32)
 

@@ -28,6 +28,7 @@ from sesame.models.transformer import Transformer
 from sesame.probes.base import Ask
 from sesame.probes.states import held_out_batches
 from sesame.tasks.classification import segment_mean
+from sesame.tasks.reading import TEXT
 
 POSITIONS = 1 << 13
 """Positions that are read at once: what all layers' states of one forward pass may take."""
@@ -123,7 +124,7 @@ def _parts(model: Model, ask: Ask, most: int) -> Iterator[Part]:
 
 
 def _batches(model: Model, ask: Ask, most: int) -> Iterator[Any]:
-    if isinstance(reader(model), Transformer) and model.vocabulary is not None and ask.source:
+    if isinstance(reader(model), TEXT) and model.vocabulary is not None and ask.source:
         return _from_file(model, ask.source, most)
     if ask.source:
         raise UserError(f"{ask.source}: this probe measures held-out images and sound. Leave the file out.")
@@ -171,9 +172,13 @@ def _cut(whole: Part, start: int, stop: int, size: int, before: int) -> Part:
 def _from_file(model: Model, source: str, most: int) -> Iterator[TextBatch]:
     """The first documents of some text that together have `most` tokens, cut where the model reads no further."""
     backbone, vocabulary = reader(model), model.vocabulary
-    assert isinstance(backbone, Transformer) and vocabulary is not None
+    assert vocabulary is not None
     data = model.recipe.data if model.recipe else None
-    length = data.length if isinstance(data, config.TextData) else backbone.config.positions
+    if isinstance(data, config.TextData):
+        length = data.length
+    else:
+        assert isinstance(backbone, Transformer)
+        length = backbone.config.positions
     encoder = Encoder(vocabulary)
     ids, flags, starts, sizes = [], [], [], []
     total = 0

@@ -150,7 +150,7 @@ def word_states(model: Model, words: Words | Sequence[Sequence[str]]) -> Float32
     """
     backbone, vocabulary = text_model(model)
     words = words if isinstance(words, Words) else laid_out(model, spelled(model, words, Notes()))
-    sequences, device = words.sequences, backbone.embed.token.weight.device
+    sequences, device = words.sequences, next(backbone.parameters()).device
     shape = (backbone.config.layers + 1, len(words.text), backbone.width)
     vectors = torch.empty(shape, dtype=torch.float32, device=device)
     edges = sequences.read_offsets

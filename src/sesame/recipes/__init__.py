@@ -2,22 +2,10 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import albert, apc, bart, bert, byol, gpt, mass, roberta, t5
+from sesame.recipes import albert, apc, bart, bert, byol, elmo, gpt, mass, roberta, t5, word2vec
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        *bert.RECIPES,
-        *roberta.RECIPES,
-        *albert.RECIPES,
-        *gpt.RECIPES,
-        *bart.RECIPES,
-        *mass.RECIPES,
-        *t5.RECIPES,
-        *byol.RECIPES,
-        *apc.RECIPES,
-    )
-}
+FILES = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo, byol, apc)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for file in FILES for recipe in file.RECIPES}
 
 
 def find(name: str) -> Recipe:

@@ -15,6 +15,7 @@ from sesame.data.chance import seed_for
 from sesame.engine.build import Model
 from sesame.models.base import Backbone, States
 from sesame.models.encoder_decoder import EncoderDecoder
+from sesame.models.layer_mix import LayerMix
 from sesame.models.transformer import Block, Embedding, Transformer, gather
 from sesame.tasks.base import Task
 from sesame.tasks.network import Network
@@ -46,47 +47,60 @@ class Embeddings(Backbone):
         return States(h, (h,) if layers else (), inputs.valid)
 
 
-def arms_of(task: Task[Any, Any], arms: Sequence[Arm] = ARMS) -> tuple[Arm, ...]:
-    """Those of `arms` that `task` can be learned from, in order: embeddings alone cannot write."""
-    return tuple(arm for arm in ARMS if arm in arms and not (task.writes and arm == "embeddings"))
+def arms_of(task: Task[Any, Any], arms: Sequence[Arm] = ARMS, backbone: Backbone | None = None) -> tuple[Arm, ...]:
+    """Those of `arms` that `task` can be learned from, in order. Embeddings alone cannot write; and they are an arm of
+    a Transformer, where the backbone is known: word vectors are nothing else."""
+    alone = not task.writes and (backbone is None or isinstance(backbone, Transformer))
+    return tuple(arm for arm in ARMS if arm in arms and (alone or arm != "embeddings"))
 
 
 def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
     """The model's architecture with the weights that a pretraining run of that seed starts from.
 
-    `start` is another way to draw them than the model's own.
+    `start` is another way to draw them than the model's own, where there are several. What is no weight (which
+    characters a word has) is the model's.
     """
     backbone = backbone_of(model)
-    c: config.Backbone = backbone.config
+    c: Any = backbone.config
     if start and isinstance(c, config.EncoderDecoder):
-        both = {name: replace(getattr(c, name), start=start) for name in ("encoder", "decoder")}
-        c = replace(c, **both)
-    elif start:
+        c = replace(c, **{name: replace(getattr(c, name), start=start) for name in ("encoder", "decoder")})
+    elif start and isinstance(c, config.Transformer):
         c = replace(c, start=start)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed))
-        return models.build(c).to(next(backbone.parameters()).device)
+        made = models.build(c)
+    made.load_state_dict(dict(backbone.named_buffers()), strict=False)
+    return made.to(next(backbone.parameters()).device)
 
 
 def network_of(
-    arm: Arm, model: Model, task: Task[Any, Any], seed: int, dropout: float, start: Start | None = None
+    arm: Arm,
+    model: Model,
+    task: Task[Any, Any],
+    seed: int,
+    dropout: float,
+    start: Start | None = None,
+    mix: bool = False,
 ) -> Network:
     """The network that `arm` starts from, with a fresh head; the same for the same seed. `model` is not touched.
 
-    `start` is how scratch draws its weights; None for the model's own way.
+    `start` is how scratch draws its weights; None for the model's own way. With `mix` the head reads all layers.
     """
     its: Backbone = fresh(model, seed, start) if arm == "scratch" else model_for(task, model)[0]
     backbone = with_dropout(its, dropout)
     if isinstance(backbone, EncoderDecoder):
         return Writer(backbone)
     if arm == "embeddings":
-        assert isinstance(backbone, Transformer)
+        assert isinstance(backbone, Transformer), "of other models the embeddings alone are no arm"
         backbone = Embeddings(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("head", seed))
         head = task.head(backbone.width, dropout)
     weight = next(backbone.parameters())
-    return Network(backbone, head.to(weight.device, weight.dtype))
+    shape: Any = its.config
+    layers = 1 if arm == "embeddings" else 1 + shape.layers
+    mixed = LayerMix(layers).to(weight.device, weight.dtype) if mix else None
+    return Network(backbone, head.to(weight.device, weight.dtype), mixed)
 
 
 def with_dropout(backbone: B, rate: float) -> B:

@@ -15,6 +15,7 @@ from sesame.config import FineTune
 from sesame.data.chance import permute
 from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.models.transformer import Transformer
 from sesame.tasks.arms import ARMS, STARTS, Arm, Start, arms_of, network_of
 from sesame.tasks.base import TaskData, keyed_order
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
@@ -163,7 +164,8 @@ class Comparison:
             raise UserError(f"--seeds {seeds}: at least one is needed.")
         numbers = tuple(range(settings.seed, settings.seed + seeds))
         encoded = encode(model, data, settings.length)
-        work = cls(model, encoded, settings, numbers, arms_of(data.task, arms), curve)
+        chosen = arms_of(data.task, arms, model.objective.backbone)
+        work = cls(model, encoded, settings, numbers, chosen, curve)
         for labels in settings.labels:
             work.check(labels)
         return work
@@ -267,10 +269,11 @@ class Comparison:
 
         Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
         """
+        several = isinstance(self.model.objective.backbone, Transformer)  # ways to draw its weights
         return [
             Job(arm, labels, self.seeds[0], Way(rate, start), trial=True)
             for arm in self.arms
-            for start in (STARTS if arm == "scratch" else (None,))
+            for start in (STARTS if arm == "scratch" and several else (None,))
             for rate in self.settings.sweep
         ]
 
@@ -319,7 +322,9 @@ class Comparison:
         return Trained(tuning, None if job.trial else tuning.test(self.encoded))
 
     def network(self, job: Job) -> Network:
-        return network_of(job.arm, self.model, self.data.task, job.seed, self.settings.dropout, job.way.start)
+        return network_of(
+            job.arm, self.model, self.data.task, job.seed, self.settings.dropout, job.way.start, self.settings.mix
+        )
 
     def trace(self, job: Job, tuning: Tuning) -> None:
         """The loss along the line between the start and the end of one training, on a keyed sample of train."""

@@ -103,7 +103,7 @@ def _states(
     last = layer in (-1, layers)
     longest = max((len(piece.ids) + 2 for piece in pieces), default=0)
     length = min(reach(model), max(NARROWEST, longest))
-    device = backbone.embed.token.weight.device
+    device = next(backbone.parameters()).device
     backbone.eval()
     for group in _groups(pieces, ROWS * length):
         batch, number = examples_of([piece.ids for piece in group], vocabulary, length)

@@ -183,7 +183,7 @@ def layer_rates(network: Network, decay: float) -> dict[str, float]:
         layers[found[1] or ""] = max(layers[found[1] or ""], int(found[2]) + 1)
 
     def steps_from_head(key: str, found: re.Match[str] | None) -> int:
-        if key.startswith("head."):
+        if key.startswith(("head.", "mix.")):
             return 0
         after = layers["decoder."] if key.startswith("backbone.encoder.") else 0
         if found:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sesame.errors import UserError
 from sesame.models.base import Backbone
+from sesame.models.layer_mix import LayerMix
 from sesame.tasks.base import Head, Task
 from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
 
@@ -18,15 +19,19 @@ TOKENS = 4096
 
 
 class Network(nn.Module):
-    """What is fine-tuned."""
+    """What is fine-tuned. With a `mix` the head reads all layers."""
 
-    def __init__(self, backbone: Backbone, head: Head):
+    def __init__(self, backbone: Backbone, head: Head, mix: LayerMix | None = None):
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.mix = backbone, head, mix
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, "*what out"]:
         """The head's scores; the last layer computes the states that the head reads and no others."""
-        states = self.backbone(batch.rows, batch.at).last
+        if self.mix is None:
+            states = self.backbone(batch.rows, batch.at).last
+        else:
+            mixed = self.mix(self.backbone(batch.rows, layers=True).layers)
+            states = mixed.flatten(0, 1)[batch.at.places(mixed.shape[1])]
         return self.head(states[batch.order], batch)
 
     def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:

@@ -1,22 +1,34 @@
-"""What every use of a text model needs: its Transformer and tokenizer, and how much text it reads at once."""
+"""What every use of a text model needs: its backbone and tokenizer, and how much text it reads at once."""
 
 import math
 from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
 
 from sesame import config
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
+from sesame.models.word_vectors import WordVectors
 from sesame.tasks.base import Task
 
+TEXT: tuple[type, ...] = (Transformer, WordVectors, Elmo)
+"""Backbones over tokens: they read `Rows`, and their states are those of its positions."""
 
-def text_model(model: Model) -> tuple[Transformer, Vocabulary]:
-    """The Transformer over tokens of `model`, and its tokenizer; a UserError for a model of anything else."""
+
+def text_model(model: Model) -> tuple[Any, Vocabulary]:
+    """The backbone over tokens of `model`, and its tokenizer; a UserError for a model of anything else."""
     backbone = model.objective.backbone
-    if not isinstance(backbone, Transformer) or model.vocabulary is None:
-        raise UserError(f"{name(model)} is no Transformer over text, so it cannot read this text. Choose a text model.")
+    if not isinstance(backbone, TEXT) or model.vocabulary is None:
+        raise UserError(
+            f"{name(model)} is no Transformer over text, no ELMo and no word vectors, so it cannot read this text. "
+            "Choose a text model."
+        )
     return backbone, model.vocabulary
 
 
@@ -66,5 +78,13 @@ def reach(model: Model) -> int:
     if model.recipe is None:
         return min(stack.config.positions for stack in stacks(backbone_of(model)))
     data = model.recipe.data
-    assert isinstance(data, config.TextData), "a Transformer over tokens is trained on text"
+    assert isinstance(data, config.TextData), "a backbone over tokens is trained on text"
     return max((phase.length for phase in data.phases), default=data.length)
+
+
+def first_embeddings(model: Model) -> Float32[np.ndarray, "token width"]:
+    """The vector of every token of the vocabulary by itself: what a model knows of it before it reads its context."""
+    backbone, _ = text_model(model)
+    with torch.inference_mode():
+        vectors = backbone.words() if isinstance(backbone, Elmo) else backbone.embed.token.weight
+        return vectors.float().cpu().numpy()

@@ -16,6 +16,7 @@ from sesame.config import FineTune
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.models.encoder_decoder import EncoderDecoder
+from sesame.models.layer_mix import LayerMix
 from sesame.tasks.base import Notes, Task
 from sesame.tasks.network import Network, predict
 from sesame.tasks.opening import class_of
@@ -30,7 +31,7 @@ class Card(Struct, frozen=True, kw_only=True):
     name: str
     task: config.Task
     labels: tuple[str, ...]
-    backbone: config.Transformer | config.EncoderDecoder
+    backbone: config.Backbone
     length: int
     """Tokens a sequence may have."""
     settings: FineTune
@@ -92,11 +93,12 @@ def open_tuned(path: Path | str) -> Tuned:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / TASK} is damaged, or written by another version of sesame ({error}).") from None
     task = class_of(card.task)(card.task, card.labels)
-    backbone = models.build(card.backbone)
+    backbone: Any = models.build(card.backbone)
     if isinstance(backbone, EncoderDecoder):
         network: Network = Writer(backbone)
     else:
-        network = Network(backbone, task.head(backbone.width, card.settings.dropout))
+        mix = LayerMix(1 + backbone.config.layers) if card.settings.mix else None
+        network = Network(backbone, task.head(backbone.width, card.settings.dropout), mix)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, OSError, RuntimeError) as error:
