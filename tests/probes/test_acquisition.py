@@ -15,6 +15,7 @@ from scipy.stats import somersd
 from sesame.errors import UserError
 from sesame.probes.acquisition import LAST, SHARES, Rise, acquired, agreement, isotonic, reach, rises
 from sesame.probes.answers import Answered, answered, curves, resampled
+from sesame.probes.table import form_of
 
 STEPS = [0, *(1 << k for k in range(14))]
 
@@ -33,17 +34,24 @@ def drawn(chance: np.ndarray, items: int, seed: int) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------- answers
-def test_the_full_form_counts_where_there_are_both() -> None:
-    none = np.nan
-    live = np.array([[0.0, 0, 0, 1], [0, 1, 1, 1], [none] * 4, [1, 1, 0, 0]])
-    full = np.array([[1.0, none, 1, none], [1, none, 0, none], [1, none, 0, none], [none] * 4])
-    both = [tables({"noun": full}, [0, 1, 2, 4]), tables({"noun": live}, [0, 1, 2, 4], form="live")]
-    items = pa.concat_tables([table for _, table in both])
-    found = answered(both[0][0], items, "word-classes", "mask_prediction")
-    expected = np.array([[1, 0, 1, 1], [1, 1, 0, 1], [1, none, 0, none], [none, 1, none, 0]])
-    np.testing.assert_array_equal(found.right, expected)
-    assert found.steps.tolist() == [0, 1, 2, 4] and found.tokens.tolist() == [0, 1000, 2000, 4000]
-    assert found.counted and found.words == ("noun 0", "noun 1", "noun 2", "noun 3")
+@pytest.mark.parametrize(("full_at", "form"), [([0, 2], "live"), ([0, 1, 2, 4], "full"), ([0, 2, 4, 8, 16], "full")])
+def test_of_two_forms_one_counts_at_all_steps(full_at: list[int], form: str) -> None:
+    """The full one asks items that the live one does not: together they would rise and fall by that alone."""
+    live_at = [0, 1, 2, 4]
+    live = np.array([[0.0, 0, 0, 1], [0, 1, 1, 1]])
+    full = np.concatenate([np.ones((1, len(full_at))), np.zeros((3, len(full_at)))])
+    both = [tables({"noun": full}, full_at), tables({"noun": live}, live_at, form="live")]
+    values, items = (pa.concat_tables(parts) for parts in zip(*both, strict=True))
+    found = answered(values, items, "word-classes", "mask_prediction")
+    np.testing.assert_array_equal(found.right, full if form == "full" else live)
+    assert found.steps.tolist() == (full_at if form == "full" else live_at) and found.counted
+    assert found.tokens.tolist() == [1000 * step for step in found.steps.tolist()]
+
+
+def test_enough_measurements_in_full_make_a_curve_whatever_there_is_live() -> None:
+    assert [form_of(full, live) for full, live in ((0, 9), (7, 200), (8, 200), (3, 3), (1, 0))] == [
+        "live", "live", "full", "full", "full",
+    ]  # fmt: skip
 
 
 def test_the_order_of_the_rows_says_nothing() -> None:

@@ -1,10 +1,13 @@
 """What a run answered, out of its tables: which things were right at which step.
 
-Where a step was measured in both forms the full one counts. What follows from the answers of a word class (when it was
-learned, how often its words had been seen by then, what two runs differ in) is worked out elsewhere.
+Where it was measured in both forms, one of them counts, at all steps (`table.form_of`). What follows from the answers
+of a word class (when it was learned, how often its words had been seen by then, what two runs differ in) is worked out
+elsewhere.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import and_
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from sesame.data import chance
 from sesame.errors import UserError
-from sesame.probes.table import ITEM_SCHEMA, ITEMS, VALUE_SCHEMA, VALUES, read
+from sesame.probes.table import FULL, ITEM_SCHEMA, ITEMS, LIVE, VALUE_SCHEMA, VALUES, form_of, read
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,9 @@ def answered(
             f"{label} has no items of {probe}, {metric}. There are: {', '.join(measures(items)) or 'none'}. "
             "`sesame watch RUN` measures its checkpoints."
         )
-    full = np.asarray(pc.equal(here["form"], "full"))
-    when = here["step"].to_numpy()
-    here = here.filter(pa.array(full | ~np.isin(when, when[full])))
+    steps_in = {form: len(pc.unique(here.filter(pc.equal(here["form"], form))["step"])) for form in (FULL, LIVE)}
+    form = form_of(steps_in[FULL], steps_in[LIVE])
+    here = here.filter(pc.equal(here["form"], form))
 
     steps, at = np.unique(here["step"].to_numpy(), return_inverse=True)
     tokens = np.full(len(steps), -1, np.int64)
@@ -103,7 +106,7 @@ def answered(
         tuple(things["group"].tolist()),
         tuple(words.tolist()),
         right,
-        _baseline(values, probe, f"{metric}_unigram", sources[0]),
+        _baseline(values, probe, f"{metric}_unigram", sources[0], form),
     )
 
 
@@ -119,11 +122,13 @@ def measures(items: pa.Table) -> list[str]:
     return sorted(f"{row['probe']}, {row['metric']}" for row in rows)
 
 
-def _baseline(values: pa.Table, probe: str, metric: str, source: str) -> dict[str, float]:
-    one = (pc.field("probe") == probe) & (pc.field("metric") == metric) & (pc.field("source") == source)
+def _baseline(values: pa.Table, probe: str, metric: str, source: str, form: str) -> dict[str, float]:
+    where = {"probe": probe, "metric": metric, "source": source, "form": form}
     rows = (
-        values.filter(one).sort_by([("step", "ascending"), ("form", "descending")]).to_pylist()
-    )  # "live", then "full"
+        values.filter(reduce(and_, (pc.field(name) == value for name, value in where.items())))
+        .sort_by("step")
+        .to_pylist()
+    )
     return {row["group"]: row["value"] for row in rows}
 
 

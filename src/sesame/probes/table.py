@@ -57,6 +57,18 @@ ITEM_SCHEMA = pa.schema(
 )
 _SAME = ("step", "probe", "source", "form")
 
+FULL, LIVE = "full", "live"
+ENOUGH = 8
+"""Measurements in full that make a curve by themselves, however many live ones there are."""
+
+
+def form_of(full: int, live: int) -> str:
+    """Which form a curve is made of, where it was measured in both, at so many steps each.
+
+    The two ask different things, a few or many: a curve that went from one to the other would rise and fall by that.
+    """
+    return FULL if full and full >= min(live, ENOUGH) else LIVE
+
 
 class Answers(NamedTuple):
     """One measurement, as rows of the two tables."""

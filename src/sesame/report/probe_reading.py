@@ -11,10 +11,8 @@ import msgspec
 import pyarrow.compute as pc
 
 from sesame.config import Watch
-from sesame.probes.table import ITEM_SCHEMA, ITEMS, VALUE_SCHEMA, VALUES, read
+from sesame.probes.table import FULL, ITEM_SCHEMA, ITEMS, LIVE, VALUE_SCHEMA, VALUES, form_of, read
 from sesame.report.reading import Pretraining, Row
-
-FULL, LIVE = "full", "live"
 
 
 class Measure(NamedTuple):
@@ -27,7 +25,7 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True)
 class Watched:
-    """What probes measured of one run, or of a series of checkpoints, in the better form that there is of a step."""
+    """What probes measured of one run, or of a series of checkpoints, each measure in one of its two forms."""
 
     label: str
     path: Path
@@ -50,28 +48,35 @@ def watched(path: Path, label: str, run: Pretraining | None = None) -> Watched:
     """The tables in `path`. Raises UserError for a damaged one."""
     values, items = read(path / VALUES, VALUE_SCHEMA), read(path / ITEMS, ITEM_SCHEMA)
     rows = values.to_pylist()
-    full = {_measurement(row) for row in rows if row["form"] == FULL}
+    form = _forms(rows)
     asked = items.select(Measure._fields).group_by(list(Measure._fields)).aggregate([]).to_pylist()
     shown = items.filter(pc.not_equal(items["text"], "")).to_pylist()
     return Watched(
         label=label,
         path=path,
-        values=_by_measure(_better(rows, full)),
-        examples=_by_measure(_better(shown, full)),
+        values=_by_measure(_of_form(rows, form)),
+        examples=_by_measure(_of_form(shown, form)),
         shares=frozenset(Measure(**row) for row in asked),
         run=run,
     )
 
 
-def _measurement(row: Row) -> tuple[int, str, str]:
-    return row["step"], row["probe"], row["source"]
+def _measure(row: Row) -> Measure:
+    return Measure(*(row[name] for name in Measure._fields))
 
 
-def _better(rows: Iterable[Row], full: set[tuple[int, str, str]]) -> Iterator[Row]:
-    """Without the light form of what was measured in full at the same step, and without numbers that are none."""
+def _forms(rows: Iterable[Row]) -> dict[Measure, str]:
+    """The form that each measure is shown in."""
+    steps: dict[tuple[Measure, str], set[int]] = defaultdict(set)
     for row in rows:
-        finite = math.isfinite(row.get("value", 0.0))
-        if finite and (row["form"] == FULL or _measurement(row) not in full):
+        steps[_measure(row), row["form"]].add(row["step"])
+    return {measure: form_of(len(steps[measure, FULL]), len(steps[measure, LIVE])) for measure, _ in list(steps)}
+
+
+def _of_form(rows: Iterable[Row], form: dict[Measure, str]) -> Iterator[Row]:
+    """Those in the form of their measure, without numbers that are none."""
+    for row in rows:
+        if math.isfinite(row.get("value", 0.0)) and row["form"] == form.get(_measure(row), row["form"]):
             yield {key: None if value != value or (key == "tokens" and value < 0) else value
                    for key, value in row.items()}  # fmt: skip
 
