@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sesame import config, models, pretext
 from sesame.data.batch import Rows
 from sesame.data.tokenizer import ROBERTA_SPECIAL, Vocabulary, byte_level
+from sesame.interop import t5
 from sesame.pretext.base import Objective
 
 _TOKENS = [*ROBERTA_SPECIAL.values(), *"abcdefgh"]
@@ -188,12 +189,10 @@ KIN: dict[str, Kin] = {
         "BartForConditionalGeneration",
         _bart,
     ),
-    "t5": Kin(
-        _t5_shapes(["scaled"], activation="relu"), config.Denoising(), "T5ForConditionalGeneration", _t5, unigram()
-    ),
+    "t5": Kin(_t5_shapes(["scaled"], activation="relu"), t5.T5.pretext, "T5ForConditionalGeneration", _t5, unigram()),
     "t5 1.1": Kin(
         _t5_shapes(["untied", "tied"], activation="gelu_tanh", gated=True),
-        config.Denoising(),
+        t5.T5.pretext,
         "T5ForConditionalGeneration",
         _t5,
         unigram(),

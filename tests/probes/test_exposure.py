@@ -71,6 +71,7 @@ def counted(recipe: config.Recipe, steps: list[int]) -> list[Counter[str]]:
         for batch in next(stream).parts:
             for number in range(len(batch.key)):
                 row, here = np.nonzero(batch.example == number)
+                row, here = row[1:-1], here[1:-1]  # a window also shows what stands beside it, which others count
                 for kind in (0, 1):
                     of = here[(batch.kind[row[0], here] == kind) & ~batch.special[row[0], here]]
                     text = data.vocabulary.decode(batch.ids[row[0], of])

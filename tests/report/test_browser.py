@@ -120,7 +120,7 @@ def test_every_chart_is_drawn_to_its_place_and_its_points_can_be_clicked(made, t
     (frame := tmp_path / "frame.html").write_text(FRAME.format(page=path.as_uri(), width=width, height=height))
     seen = seen_by(CHROMIUM, frame.as_uri(), tmp_path / "browser")
     assert seen["failures"] == []
-    assert len(seen["charts"]) == charts == 10 + 8 + 1 + 16 + 2
+    assert len(seen["charts"]) == charts == 10 + 8 + 1 + 20
     assert [chart["name"] for chart in seen["charts"] if not chart["drawn"]] == []
     assert [
         chart for chart in seen["charts"] if chart["wide"] > chart["room"] or chart["wide"] < 0.9 * chart["room"]

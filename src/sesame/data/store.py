@@ -118,6 +118,11 @@ class TokenStore:
             counts -= np.bincount(self.document(int(document)), minlength=size)
         return counts
 
+    def inside(self, edge: Int[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
+        """Whether a document goes on before and after each place, or one ends there and the next begins."""
+        edge = edge.astype(self.offsets.dtype)  # of one type, or the whole index is copied to compare
+        return np.asarray(self.offsets[np.searchsorted(self.offsets, edge)] != edge)
+
     def document(self, index: int) -> UInt[np.ndarray, " token"]:
         """The ids of one document."""
         return self.ids[int(self.offsets[index]) : int(self.offsets[index + 1])]

@@ -333,8 +333,7 @@ def as_windows(batch: TextBatch, pieces: Pieces, store: TokenStore) -> TextBatch
     row, first = np.nonzero((batch.position == 0) & (batch.example >= 0))
     start, stop = pieces.start[:, 0], pieces.start[:, 0] + pieces.size[:, 0]
     for place, token, edge in ((first, start - 1, start), (first + pieces.sizes - 1, stop, stop)):
-        edge = edge.astype(store.offsets.dtype)  # of one type, or the whole index is copied to compare
-        inside = store.offsets[np.searchsorted(store.offsets, edge)] != edge
+        inside = store.inside(edge)
         here, there = (row[inside], place[inside]), token[inside]
         batch.ids[here] = store.ids[there]
         batch.word[here] = store.flags[there] & WORD

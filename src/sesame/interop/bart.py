@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sesame import config
 from sesame.data.tokenizer import Vocabulary
-from sesame.interop.family import ACTIVATIONS, WRITING, Backbone, Family, theirs_of
+from sesame.interop.family import ACTIVATIONS, Backbone, Family, theirs_of
 from sesame.interop.names import Name, Pattern, expand, skipping
 
 SKIPPED = 2
@@ -67,7 +67,7 @@ class Bart(Family):
     name = "a BART"
     model_type = "bart"
     fields: ClassVar[type[Struct]] = BartConfig
-    pretext = WRITING
+    pretext = config.Denoising()
     stem = "model."
     known: ClassVar[tuple[str, ...]] = ("model.", "lm_head.", "final_logits_bias")
     zeros = ("final_logits_bias",)

@@ -27,9 +27,6 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 """Their names -> ours; the first of several is written."""
 
-WRITING = config.Denoising()
-"""The pretext task of an encoder-decoder that is opened: no head of its own, so any such task would do."""
-
 _SWITCHES = (
     "input", "head_width", "gated", "groups", "inner", "bias", "embedding", "scale_embedding", "position", "norm",
     "norm_kind", "embedding_norm", "causal", "scale_scores", "output",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sesame import config
 from sesame.data.tokenizer import Vocabulary
-from sesame.interop.family import ACTIVATIONS, WRITING, Activation, Backbone, Family, theirs_of
+from sesame.interop.family import ACTIVATIONS, Activation, Backbone, Family, theirs_of
 from sesame.interop.names import Name, Pattern, expand
 
 Output = Literal["tied", "scaled", "untied"]
@@ -80,7 +80,8 @@ class T5(Family):
     name = "a T5"
     model_type = "t5"
     fields: ClassVar[type[Struct]] = T5Config
-    pretext = WRITING
+    pretext = config.Denoising(corruptions=(config.PrefixSplit(),), target="missing")
+    """That needs no sentinels, which a vocabulary may lack."""
     known: ClassVar[tuple[str, ...]] = ("shared.", "encoder.", "decoder.", "lm_head.")
     ignored: ClassVar[tuple[str, ...]] = ("EncDecAttention.relative_attention_bias.weight",)  # of old files, not read
     switches: ClassVar[dict[str, object]] = {

@@ -13,30 +13,7 @@ import torch
 from msgspec import Struct
 
 from sesame import models
-from sesame.config import EncoderDecoder, Transformer
-
-
-class WordVectors(Struct, frozen=True, kw_only=True):
-    """A table with a vector for every word (Mikolov et al. 2013)."""
-
-    vocab: int
-    width: int
-
-
-class Elmo(Struct, frozen=True, kw_only=True):
-    """Convolutions over characters, highways, LSTMs with projections in both directions (Peters et al. 2018, 3.4)."""
-
-    layers: int
-    cell: int
-    width: int
-    """What a direction gives to the next layer."""
-    characters: int
-    character: int
-    """Width of a character's vector."""
-    filters: tuple[tuple[int, int], ...]
-    """Width of a convolution, and how many there are of it."""
-    highways: int
-
+from sesame.config import Elmo, EncoderDecoder, Transformer, WordVectors
 
 Shape = Transformer | EncoderDecoder | WordVectors | Elmo
 
@@ -93,17 +70,16 @@ def size_of(name: str) -> Size:
 def parameters(name: str) -> int:
     """Exact number of parameters."""
     shape = ZOO[name].backbone
-    if isinstance(shape, WordVectors):
-        return shape.vocab * shape.width
-    if isinstance(shape, Elmo):
-        return _elmo(shape)
     counted = _counted(shape)
     pooler = shape.width * (shape.width + 1) if isinstance(shape, Transformer) and ZOO[name].pooler else 0
     return counted + pooler
 
 
-def _counted(shape: Transformer | EncoderDecoder) -> int:
+def _counted(shape: Shape) -> int:
     """Layers that share no weights are all alike: one of each stack is made, and counted as often as there are."""
+    if isinstance(shape, WordVectors | Elmo):
+        with torch.device("meta"):
+            return sum(p.numel() for p in models.build(shape).parameters())
     stacks = {"": shape} if isinstance(shape, Transformer) else {"encoder.": shape.encoder, "decoder.": shape.decoder}
     one = {name: c if c.groups else msgspec.structs.replace(c, layers=1) for name, c in stacks.items()}
     small = one[""] if "" in one else EncoderDecoder(encoder=one["encoder."], decoder=one["decoder."])
@@ -111,15 +87,6 @@ def _counted(shape: Transformer | EncoderDecoder) -> int:
         count = {name: p.numel() for name, p in models.build(small).named_parameters()}
     times = {f"{name}blocks.": c.layers for name, c in stacks.items() if not c.groups}
     return sum(n * next((t for stem, t in times.items() if name.startswith(stem)), 1) for name, n in count.items())
-
-
-def _elmo(c: Elmo) -> int:
-    """Both directions share the characters; each has its own LSTMs, with 4 gates and a projection of the cell."""
-    convolved = sum(count for _, count in c.filters)
-    convolutions = sum(count * (wide * c.character + 1) for wide, count in c.filters)
-    highways = c.highways * 2 * convolved * (convolved + 1)
-    lstm = 4 * c.cell * (2 * c.width + 1) + c.cell * c.width
-    return c.characters * c.character + convolutions + highways + c.width * (convolved + 1) + 2 * c.layers * lstm
 
 
 def kind_of(shape: Shape) -> str:
@@ -190,15 +157,12 @@ _T5, _V1, _MT5 = "Raffel et al. 2020, 3.7", "t5, released checkpoints", "Xue et 
 _UNTIED = "no figure was published; beside 1.0 it has gates, and projects onto words by a matrix of its own"
 
 ZOO: dict[str, Published] = {
-    "cbow": _row(
+    "word2vec": _row(
         WordVectors(vocab=3_000_000, width=300), 2013, 900, "word2vec, GoogleNews-vectors-negative300",
         "the vectors as released; training holds as many again for the output side",
     ),
     "elmo": _row(
-        Elmo(
-            layers=2, cell=4096, width=512, characters=262, character=16, highways=2,
-            filters=((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024)),
-        ),
+        Elmo(vocab=1),  # words are spelled, so their number does not matter
         2018, 93.6, "Peters et al. 2018, released model", "the lecture says 94M; without the softmax onto words",
     ),
     "gpt": _row(

@@ -129,7 +129,10 @@ def first_lasting(right: Bool[np.ndarray, "word step"]) -> Int[np.ndarray, " wor
 def seen_by(
     data: TextSet, recipe: Recipe, words: Sequence[str], steps: Int[np.ndarray, " step"]
 ) -> Int[np.ndarray, "word step"]:
-    """How often each word had been read by each of `steps`, which rise: in the examples of the run's own steps."""
+    """How often each word had been read by each of `steps`, which rise: in the examples of the run's own steps.
+
+    The token that a window of a longer text shows on each side of its own is counted in the window that it is part of.
+    """
     stream = TextStream(data.store, data.config, relations(recipe.pretext), recipe.seed)
     spelled, of_word = spellings(data.vocabulary, words)
     found: dict[int, Occurrences] = {}

@@ -43,22 +43,22 @@ def writing_model(model: Model) -> tuple[EncoderDecoder, Vocabulary]:
     return backbone, model.vocabulary
 
 
-def backbone_of(model: Model) -> Transformer | EncoderDecoder:
-    """The backbone of a model of text, of either kind; a UserError for a model of anything else."""
+def backbone_of(model: Model) -> Any:
+    """The backbone of a model of text, of any kind; a UserError for a model of anything else."""
     writes = isinstance(model.objective.backbone, EncoderDecoder)
     return writing_model(model)[0] if writes else text_model(model)[0]
 
 
-def model_for(task: Task[Any, Any], model: Model) -> tuple[Transformer | EncoderDecoder, Vocabulary]:
+def model_for(task: Task[Any, Any], model: Model) -> tuple[Any, Vocabulary]:
     """The backbone that `task` is learned with, and its tokenizer; a UserError for a model that cannot do it."""
     return writing_model(model) if task.writes else text_model(model)
 
 
-def stacks(backbone: Transformer | EncoderDecoder) -> tuple[Transformer, ...]:
+def stacks(backbone: Any) -> tuple[Any, ...]:
     return (backbone.encoder, backbone.decoder) if isinstance(backbone, EncoderDecoder) else (backbone,)
 
 
-def positions(backbone: Transformer | EncoderDecoder) -> int | float:
+def positions(backbone: Any) -> int | float:
     """Positions that every stack has; infinitely many where none is learned."""
     learned = [stack.config.positions for stack in stacks(backbone) if stack.config.position == "learned"]
     return min(learned, default=math.inf)
