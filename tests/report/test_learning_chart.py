@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sesame.report.learning_chart import apart, extent, thinned_steps, ticks
+from sesame.report.learning_chart import apart, extent, spaced, thinned_steps, ticks
 
 places = st.lists(st.floats(0, 1), min_size=1, max_size=9).map(np.array)
 
@@ -74,3 +74,12 @@ def test_of_many_steps_the_first_and_the_last_are_kept(steps, most):
 )
 def test_shares_start_at_nothing_and_end_at_all(values, percent, ends):
     assert extent(values, percent) == pytest.approx(ends)
+
+
+def test_dots_of_many_measurements_stand_apart_as_the_axis_has_them():
+    rows = [{"step": step, "tokens": 4096 * step} for step in (0, *range(1, 2000))]
+    kept = spaced(rows, most=20)
+    at = np.log1p(np.array(kept))
+    assert kept[0] == 0 and 10 < len(kept) <= 21 and np.diff(at).min() >= np.log1p(1999) / 20
+    few = [{"step": step, "tokens": None} for step in (0, 1, 10, 100)]
+    assert spaced(few) == [0, 1, 10, 100]

@@ -61,7 +61,8 @@ def test_only_things_with_a_text_are_kept_and_what_was_asked_is_known(tmp_path):
 
 def test_runs_that_differ_by_their_seed_alone_are_one(tmp_path):
     for name, changes in {
-        "a": {}, "b": {"seed": 1}, "watched": {"seed": 2, "watch": config.Watch(seconds=9.0), "threads": 1},
+        "a": {"products": "torch"}, "b": {"seed": 1, "products": "onednn"},
+        "watched": {"seed": 2, "watch": config.Watch(seconds=9.0), "threads": 1},
         "other": {"seed": 1, "ema": 0.9}, "longer": {"seed": 3, "steps": 800},
     }.items():  # fmt: skip
         write_run(tmp_path / name, recipe(**changes), step=100)

@@ -19,6 +19,8 @@ MOST_COLUMNS = 40
 PERCENT, PLAIN = ".0%", "~g"
 _SHORT = "format(datum.value, '.3~s')"
 _NOTHING_PICKED = ""
+DOTS = 30
+"""Dots there is room for along a curve."""
 
 
 # ------------------------------------------------------------------------------------------------- axes
@@ -43,6 +45,20 @@ def seen_axis(rows: Sequence[Row], unit: str, labels: bool = True, last: float |
     )  # fmt: skip
     words = ("steps" if field == "step" else f"{unit} seen") if labels else None
     return alt.X(field, type="quantitative", title=words, scale=scale, axis=axis)
+
+
+def spaced(rows: Sequence[Row], most: int = DOTS) -> list[int]:
+    """The steps at which a curve has dots: all of them, but those closer to the one before than a part in `most` of
+    the axis, where they would run together."""
+    field = over(rows)
+    place = {row["step"]: row[field] for row in sorted(rows, key=lambda row: row["step"])}
+    first = next((at for at in place.values() if at > 0), 1)
+    at = {step: math.log1p(value / first) for step, value in place.items()}  # as seen_axis has it
+    least, kept = max(at.values()) / most, list[int]()
+    for step in at:
+        if not kept or at[step] - at[kept[-1]] >= least:
+            kept.append(step)
+    return kept
 
 
 def ticks(first: float | int, last: float | int) -> list[float]:
@@ -115,7 +131,8 @@ def curves(
         level = alt.Chart().transform_filter(alt.datum.kind == LEVEL).encode(y=height_of("value"), color=colour)
         layers.append(level.mark_rule(strokeDash=[2, 3]).encode(opacity=_picked(0.6, 1.0, 0.1)))
     shape = figures.shape("series", shown).legend(None)
-    dots = mean.mark_point(filled=True).encode(shape=shape, opacity=_picked(), size=_size(drawn))
+    dotted = mean.transform_filter(alt.FieldOneOfPredicate(field="step", oneOf=spaced(drawn)))
+    dots = dotted.mark_point(filled=True).encode(shape=shape, opacity=_picked(), size=_size(drawn))
     tip = _tip(drawn, unit, PERCENT.replace("0", "1") if percent else ".4~g")
     touch = mean.mark_point(filled=True, size=280).encode(opacity=alt.OpacityValue(0), tooltip=tip)
     named = _names(drawn, shown, ends, height, colour, shape) if len(shown) > 1 else []

@@ -171,7 +171,7 @@ class Probed:
     def name(self, measure: Measure, cohort: Cohort) -> tuple[str, str]:
         """The name and the title of a figure that shows one cohort."""
         several = len(self.found) > 1
-        title = wording.measure(measure.metric) + self.whose(cohort)
+        title = wording.measure(measure.metric) + self.whose(cohort).rstrip(",")
         return slug(self.anchor, measure.metric, cohort.label if several else ""), title
 
     def whose(self, cohort: Cohort) -> str:

@@ -162,7 +162,16 @@ def _but_for_seed(one: Watched) -> object:
         return one.path.resolve()
     made = one.run.run.config
     bare = msgspec.structs.replace(
-        made.recipe, seed=0, watch=Watch(), threads=0, eval_every=0, save_every=0, save_minutes=0.0, keep=1, log_every=1
+        made.recipe,
+        seed=0,
+        watch=Watch(),
+        threads=0,
+        products="auto",
+        eval_every=0,
+        save_every=0,
+        save_minutes=0.0,
+        keep=1,
+        log_every=1,
     )
     return msgspec.json.encode(msgspec.structs.replace(made, recipe=bare, machine={}))
 
