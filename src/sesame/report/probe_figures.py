@@ -256,14 +256,14 @@ def _in_order(groups: Sequence[str]) -> list[str]:
 
 
 def _over_steps(name: str, title: str, rows: list[Row], percent: bool) -> Figure:
-    summary = f"At the end: {_least_and_most(rows, percent)}"
+    summary = f"At the end {_least_and_most(rows, percent)}"
     return learning_chart.heat_map(name, title, summary, _thinned(rows), percent=percent)
 
 
 def _by_group_and_layer(name: str, title: str, rows: list[Row], step: int, what: str, percent: bool) -> Figure:
     """At one step, which layer has how much of which group."""
     here = [row | {"group": _number(row["group"])} for row in rows if row["step"] == step]
-    summary = f"At step {step:,}. {_least_and_most(here, percent)}"
+    summary = f"At step {step:,} {_least_and_most(here, percent)}"
     return learning_chart.heat_map(name, title, summary, here, x=("group", what), percent=percent)
 
 
@@ -314,4 +314,4 @@ def _least_and_most(rows: Sequence[Row], percent: bool) -> str:
     least, most = (f"{wording.number(row['value'], percent)} (layer {row['layer']})"
                    for row in (choose(last, key=lambda row: row["value"]) for choose in (min, max)))  # fmt: skip
     embeddings = " Layer 0 are the embeddings." if any(row["layer"] == 0 for row in last) else ""
-    return f"From {least} to {most}.{embeddings}"
+    return f"from {least} to {most}.{embeddings}"

@@ -8,6 +8,7 @@ import torch
 from sesame.data.batch import Rows
 from sesame.data.layout import Layout, within
 from sesame.data.tokenizer import Vocabulary
+from sesame.models.cache import Cache
 from sesame.models.encoder_decoder import EncoderDecoder
 
 
@@ -32,33 +33,27 @@ def greedy(
     device = model.encoder.embed.token.weight.device
     size = np.array([len(source) for source in sources], np.int64)
     layout = Layout(np.arange(len(size)), len(size), vocabulary.pad)
-    read, _ = layout.write(np.concatenate(sources), within(size), size)
-    read = read.to(device)
+    read = layout.write(np.concatenate(sources), within(size), size)[0].to(device)
     memory = model.encoder(read).last
-    written = torch.tensor([list(prompt) or start(vocabulary)] * len(size), device=device)
+    new = torch.tensor([list(prompt) or start(vocabulary)] * len(size), device=device)
+    cache = Cache(len(model.decoder.order), new.shape[1] + most)
     going = torch.arange(len(size), device=device)
     found: list[list[int]] = [[] for _ in sources]
     for _ in range(most):
-        example, position = torch.arange(len(going), device=device), torch.arange(written.shape[1], device=device)
-        rows = Rows(
-            written,
-            position.expand(len(going), -1).contiguous(),
-            torch.zeros_like(written),
-            example[:, None].expand_as(written).contiguous(),
-            alone=True,
-        )
-        states = model.decoder(rows, memory=memory, memory_rows=read)
+        example = torch.arange(len(going), device=device)[:, None].expand_as(new).contiguous()
+        position = (cache.length + torch.arange(new.shape[1], device=device)).expand_as(new).contiguous()
+        rows = Rows(new, position, torch.zeros_like(new), example, alone=True)
+        states = model.decoder(rows, memory=memory, memory_rows=read, cache=cache)
         assert states.vocabulary is not None, "a decoder reads tokens"
         logits = states.last[:, -1] @ states.vocabulary[: vocabulary.size].T
         token = logits.argmax(-1)
-        left = token != vocabulary.sep
+        left = (token != vocabulary.sep).nonzero()[:, 0]
         for number, one in zip(going[left].tolist(), token[left].tolist(), strict=True):
             found[number].append(one)
-        if not bool(left.any()):
+        if not len(left):
             break
-        going, memory = going[left], memory[left]
-        written = torch.cat([written[left], token[left, None]], 1)
-        numbers = torch.arange(len(going), device=device)
-        kept = read.example[left]
-        read = Rows(read.x[left], read.position[left], read.kind[left], torch.where(kept < 0, kept, numbers[:, None]))
+        if len(left) < len(going):  # texts that have ended are read no further
+            going, memory = going[left], memory[left]
+            cache.take(left)
+        new = token[left, None]
     return found
