@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sesame.config import Bert, FineTune
 from sesame.errors import UserError, nearest
+from sesame.studies.denoising_grids import DENOISING
 from sesame.studies.grid import Arm, FineTuned, Grid, HeldOut, checked, read
 
 _TINY = "bert-tiny"
@@ -100,6 +101,7 @@ GRIDS: dict[str, Grid] = {
             amount=2_000_000,
             measurements=(_AS_BERT,),
         ),
+        *DENOISING,
     )
 }  # fmt: skip
 
