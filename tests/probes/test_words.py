@@ -123,7 +123,7 @@ def test_the_interval_of_a_share_is_wilsons(right, n):
 
 def test_what_is_left_out_is_said_once(caplog):
     ask = Ask()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="sesame"):
         for _ in range(3):
             say_once(ask, "word-classes", Counter({"words that are NUM": 1200, "nothing": 0}), ["a class is gone"])
     assert [record.getMessage() for record in caplog.records] == [
