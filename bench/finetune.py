@@ -196,6 +196,7 @@ def collator(pad: int) -> Any:
 
 def scores_of(trainer: Any, sequences: Any, kind: str) -> np.ndarray:
     """The peer's logits, laid out as our own head's are."""
+    trainer.args.train_sampling_strategy = "random"  # length grouping would predict in another order than asked
     logits = trainer.predict(features_of(sequences, kind)).predictions
     if kind == "classification":
         return np.asarray(logits)

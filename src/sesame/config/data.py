@@ -1,0 +1,82 @@
+"""What is read, and how it is cut."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from sesame.config.types import Count, Positive, Rate
+
+
+class Phase(Struct, frozen=True, kw_only=True):
+    """A stretch of training with its own length; BERT trains 90% of its steps at 128 and the rest at 512."""
+
+    share: Rate
+    """Share of all steps that this phase lasts."""
+    length: Positive
+    """Positions in a row."""
+    rows: Positive
+    """Rows in one optimiser step, over all processes and micro-batches."""
+
+
+class Twin(Struct, frozen=True, kw_only=True):
+    """What a run reads otherwise than the one that it was forked from (`sesame fork`)."""
+
+    of: str
+    """The run folder that it was forked from."""
+    at: Count
+    """The step from which on it reads otherwise."""
+    folder: str
+    """Where `without.npy` and `added` are: its own run folder."""
+    without: tuple[str, ...] = ()
+    """Sources whose documents are left out; without.npy has their content keys."""
+    added: tuple[str, ...] = ()
+    """Sources whose documents are read in addition, …"""
+    times: Positive = 1
+    """… so often each, evenly over the steps that are left; `added` is their token store."""
+
+
+class TextData(Struct, frozen=True, kw_only=True, tag="text"):
+    """A prepared token store, cut into examples and packed into rows."""
+
+    store: str = ""
+    """Folder made by `sesame data prepare`; filled in from --data."""
+    length: Positive = 128
+    """Positions in a row, and so the longest example."""
+    rows: Positive = 32
+    """Rows in one optimiser step, over all processes and micro-batches."""
+    phases: tuple[Phase, ...] = ()
+    """A length schedule; empty means `length` and `rows` throughout."""
+    short_rate: Rate = 0.0
+    """Share of examples cut shorter at random (BERT's short_seq_prob is 0.1)."""
+    tokenizer: Literal["wordpiece", "bytebpe", "chars", "bytes", "words"] = "wordpiece"
+    """Kind of tokenizer that is trained where --data gives raw text and no tokenizer."""
+    vocab: Count = 0
+    """Pieces of that tokenizer; 0 for 8,192, or as many as the text fills."""
+    sample_exponent: Rate = 1.0
+    """Sources (languages) are drawn with probability proportional to size**exponent; multilingual BERT used 0.7."""
+    sentinels: Count = 0
+    """Tokens <extra_id_0> … that the run's tokenizer has at least, for span corruption; T5 has 100."""
+    twin: Twin | None = None
+    """Set by `sesame fork`."""
+
+
+class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
+    """Images in memory; `digits` is built in."""
+
+    source: str = "digits"
+    rows: Positive = 256
+    """Images in one optimiser step."""
+
+
+class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
+    """A folder of audio files, as log-mel frames; one utterance is one example."""
+
+    source: str = ""
+    sample_rate: Positive = 16000
+    mels: Positive = 80
+    length: Positive = 512
+    """Frames (10 ms each) in a row; longer utterances are cut."""
+    rows: Positive = 8
+
+
+Data = TextData | ImageData | SpeechData
