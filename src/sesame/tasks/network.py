@@ -14,6 +14,8 @@ from sesame.models.layer_mix import LayerMix
 from sesame.tasks.base import Head, Task
 from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
 
+MOST = 0.75
+"""Share of the positions a head reads above which the last layer computes them all: it need not gather any then."""
 TOKENS = 4096
 """Tokens that are read at once without gradients."""
 
@@ -26,12 +28,15 @@ class Network(nn.Module):
         self.backbone, self.head, self.mix = backbone, head, mix
 
     def forward(self, batch: TaskBatch) -> Float[Tensor, "*what out"]:
-        """The head's scores; the last layer computes the states that the head reads and no others."""
-        if self.mix is None:
+        """The head's scores. Where the head reads few states, the last layer computes no others."""
+        if self.mix is None and len(batch.at.flat) <= MOST * batch.rows.example.numel():
             states = self.backbone(batch.rows, batch.at).last
         else:
-            mixed = self.mix(self.backbone(batch.rows, layers=True).layers)
-            states = mixed.flatten(0, 1)[batch.at.places(mixed.shape[1])]
+            if self.mix is None:
+                whole = self.backbone(batch.rows).last
+            else:
+                whole = self.mix(self.backbone(batch.rows, layers=True).layers)
+            states = whole.flatten(0, 1)[batch.at.places(whole.shape[1])]
         return self.head(states[batch.order], batch)
 
     def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:

@@ -16,6 +16,10 @@ from torch import Tensor
 from sesame.data.batch import At, Movable, Rows
 from sesame.data.packing import pack
 
+STEP = 64
+"""Rows on end are so many positions long, or a multiple: products of few different shapes, because a library prepares
+itself for each shape that it has not met (oneDNN: about a millisecond, which a small network feels)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
@@ -65,6 +69,8 @@ def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int,
     begin, size = sequences.offsets[chosen], sequences.lengths[chosen]
     plan = [list(range(len(chosen)))] if on_end else pack(size, int(size.max()))
     width = max(int(size[row].sum()) for row in plan)
+    if on_end:
+        width = -(-width // STEP) * STEP
     shape = (len(plan), width)
     x, position = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
     kind, example = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
