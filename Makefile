@@ -1,7 +1,7 @@
 # Every target sets up what it needs, from a fresh clone, with Python 3.11 or newer and make alone.
 #   make venv       the environment, from requirements/base.txt
-#   make demo       prepare, pretrain, fill and four tasks on built-in text; offline, about ten minutes
-#   make test       the tests, about four minutes on two cores; make test-slow: the long ones
+#   make demo       prepare, pretrain, fill and four tasks on built-in text; offline, four to eight minutes
+#   make test       the tests, about three minutes on two cores; make test-slow: the long ones
 #   make lint       ruff and import-linter;  make types: mypy;  make bench: speed and memory, side by side
 # Use another interpreter with PYTHON=python3.12, another place for the environment with VENV=somewhere.
 

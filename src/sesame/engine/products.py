@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from sesame.config import Recipe
 from sesame.engine.distributed import Team
@@ -29,7 +29,7 @@ GAIN = 1.15
 """How many times as fast oneDNN must be, so that a measurement's noise does not decide."""
 
 _linear: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-_kernels: torch.library.Library | None = None
+_kernels: library.Library | None = None
 """While it lives, oneDNN's kernels stand before torch's."""
 
 
@@ -45,11 +45,11 @@ def use(products: Products) -> None:
         return
     if not available():
         raise UserError("--products onednn: this build of torch has no oneDNN. Choose torch, or auto.")
-    made = torch.library.Library("aten", "IMPL")
+    made = library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a kernel is replaced, which is the intention
         for name, kernel in _KERNELS.items():
-            made.impl(name, _before(torch.library.get_kernel(f"aten::{name}", "CPU"), kernel), "CPU", with_keyset=True)
+            made.impl(name, _before(library.get_kernel(f"aten::{name}", "CPU"), kernel), "CPU", with_keyset=True)
     _kernels = made
 
 
