@@ -120,6 +120,25 @@ def attend(
     return _attention(query, key, value, heads, linked.mask, linked.causal, dropout, scale)
 
 
+def attend_within(
+    qkv: Float[Tensor, "row time width"], heads: int, linked: Links, dropout: float = 0.0, scale: float | None = None
+) -> Float[Tensor, "row time inner"]:
+    """The same where every position asks and is asked: queries, keys and values side by side, moved as one."""
+    apart = linked.segments
+    if apart is None or not apart.groups:
+        query, key, value = qkv.chunk(3, -1)
+        return attend(query, key, value, heads, linked, dropout, scale)
+    parts = apart.keys.gather(qkv.flatten(0, 1)).split([g.examples * g.keys for g in apart.groups])
+    mixed = []
+    for g, part in zip(apart.groups, parts, strict=True):
+        query, key, value = part.view(g.examples, g.keys, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        found = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=g.mask, dropout_p=dropout, is_causal=apart.causal, scale=scale
+        )
+        mixed.append(found.transpose(1, 2).reshape(len(part), -1))
+    return apart.keys.scatter(torch.cat(mixed)).view(*qkv.shape[:-1], -1)
+
+
 def _attend_apart(
     query: Float[Tensor, "*query width"],
     key: Float[Tensor, "row key width"],

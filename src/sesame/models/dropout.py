@@ -1,38 +1,50 @@
-"""Dropout (Srivastava et al. 2014), cheaper on a CPU than torch's: sixteen random bits an element, and none kept.
+"""Dropout (Srivastava et al. 2014), cheaper on a CPU than torch's: sixteen random bits an element, and one byte kept.
 
-torch's own draws a float per element on the CPU and keeps it for the way back; here a seed is kept, and the bits are
-drawn again. Elsewhere torch's fused kernel is used.
+torch's own draws a float per element on the CPU, one by one. Elsewhere torch's fused kernel is used.
 """
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 _LEVELS = 1 << 16
 
 
-def _kept(like: Tensor, dropped: int, seed: int) -> Bool[Tensor, "*shape"]:
-    """True with probability 1 − dropped/65536, by `seed` alone; the same for any number of threads."""
-    n, generator = like.numel(), torch.Generator().manual_seed(seed)
-    words = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None, generator=generator)
-    return (words.view(torch.int16)[:n] >= dropped - _LEVELS // 2).view(like.shape)
+def _kept(like: Tensor, dropped: int) -> Int8[Tensor, "*shape"]:
+    """-1 with probability 1 − dropped/65536, else 0, from torch's generator; the same for any number of threads.
+
+    By arithmetic, because comparisons of integers are not vectorised.
+    """
+    n = like.numel()
+    words = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
+    above = (dropped - 1 - _LEVELS // 2) - words.view(torch.int16)[:n].to(torch.int32)  # negative: kept
+    return above.bitwise_right_shift_(31).to(torch.int8).view(like.shape)
+
+
+def _factor(kept: Int8[Tensor, "*shape"], scale: float) -> Float[Tensor, "*shape"]:
+    """`scale` where kept, else 0: all bits of the number, or none."""
+    bits = int(torch.tensor(scale).view(torch.int32))
+    return kept.to(torch.int32).bitwise_and_(bits).view(torch.float32)
 
 
 class _DropoutAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor | None, x: Tensor, dropped: int) -> Tensor:
-        ctx.seed = int(torch.randint(1 << 32, ()))  # from torch's generator
-        ctx.dropped, ctx.scale, ctx.type = dropped, _LEVELS / (_LEVELS - dropped), x.dtype
-        kept = x * _kept(x, dropped, ctx.seed)
-        return kept.mul_(ctx.scale) if h is None else torch.add(h, kept, alpha=ctx.scale)
+        kept = _kept(x, dropped)
+        ctx.save_for_backward(kept)
+        ctx.scale, ctx.type = _LEVELS / (_LEVELS - dropped), x.dtype
+        factor = _factor(kept, ctx.scale)
+        if h is None:
+            return (x * factor).to(x.dtype)
+        return torch.addcmul(h, x, factor) if h.dtype == x.dtype == factor.dtype else h + (x * factor).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
         to_h = grad if ctx.needs_input_grad[0] else None
-        return to_h, (grad * _kept(grad, ctx.dropped, ctx.seed)).mul_(ctx.scale).to(ctx.type), None
+        return to_h, (grad * _factor(ctx.saved_tensors[0], ctx.scale)).to(ctx.type), None
 
 
 def dropout(x: Float[Tensor, "*shape"], rate: float, training: bool) -> Float[Tensor, "*shape"]:

@@ -59,7 +59,7 @@ class _FeedForward(torch.autograd.Function):
             inner = ACTIVATIONS[ctx.activation](wide_part).to(rows.dtype)
             # No zeros to add the first product to: writing them would be one more way through memory.
             grad_down = part.T @ inner if grad_down is None else grad_down.addmm_(part.T, inner)
-            torch.mm(part, down_, out=inner)
+            inner = part @ down_
             _BACKWARD[ctx.activation](inner, wide_part.to(rows.dtype))
             grad_up = inner.T @ h_part if grad_up is None else grad_up.addmm_(inner.T, h_part)
             grad_b += inner.sum(0)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_SHORTEST = 0.7
+_SHORTEST = 0.8
 """Of the longest of its group: an example that is shorter begins a group of its own."""
 
 

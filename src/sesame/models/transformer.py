@@ -16,7 +16,7 @@ from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.errors import UserError
 from sesame.models import mimetic
-from sesame.models.attention import Links, attend, links, split_heads
+from sesame.models.attention import Links, attend, attend_within, links, split_heads
 from sesame.models.base import Backbone, States, product_dtype
 from sesame.models.cache import Cache, Kept
 from sesame.models.dropout import dropout, dropout_add
@@ -87,6 +87,9 @@ class SelfAttention(nn.Module):
         self, h: Float[Tensor, "row time width"], linked: Links, at: At | None = None, kept: Kept | None = None
     ) -> Float[Tensor, "row time width"] | Float[Tensor, "read width"]:
         """What each position (or each one in `at`) gathers from its example, and from what was `kept` of it before."""
+        dropped = self.dropout if self.training else 0.0
+        if at is None and kept is None:
+            return self.out(attend_within(self.qkv(h), self.heads, linked, dropped, self.scale))
         if at is None:
             query, key, value = self.qkv(h).chunk(3, -1)
         else:
@@ -96,7 +99,7 @@ class SelfAttention(nn.Module):
             key, value = F.linear(h, weight[inner:], None if bias is None else bias[inner:]).chunk(2, -1)
         if kept is not None:
             key, value = kept.add(key, value, self.heads)
-        mixed = attend(query, key, value, self.heads, linked, self.dropout if self.training else 0.0, self.scale)
+        mixed = attend(query, key, value, self.heads, linked, dropped, self.scale)
         return self.out(mixed if at is None or linked.segments is not None else mixed.flatten(0, 1)[at.flat])
 
 

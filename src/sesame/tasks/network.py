@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.models.layer_mix import LayerMix
+from sesame.models.segments import pick
 from sesame.tasks.base import Head, Task
 from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
 
@@ -30,14 +31,14 @@ class Network(nn.Module):
     def forward(self, batch: TaskBatch) -> Float[Tensor, "*what out"]:
         """The head's scores. Where the head reads few states, the last layer computes no others."""
         if self.mix is None and len(batch.at.flat) <= MOST * batch.rows.example.numel():
-            states = self.backbone(batch.rows, batch.at).last
+            states = pick(self.backbone(batch.rows, batch.at).last, batch.order)
         else:
             if self.mix is None:
                 whole = self.backbone(batch.rows).last
             else:
                 whole = self.mix(self.backbone(batch.rows, layers=True).layers)
-            states = whole.flatten(0, 1)[batch.at.places(whole.shape[1])]
-        return self.head(states[batch.order], batch)
+            states = pick(whole.flatten(0, 1), batch.at.places(whole.shape[1])[batch.order])
+        return self.head(states, batch)
 
     def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:
         """The `chosen` sequences where and as the backbone reads them best."""
