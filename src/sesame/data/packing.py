@@ -41,6 +41,8 @@ def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:
     lengths = np.asarray(lengths)
     if len(lengths) and (lengths.min() < 1 or lengths.max() > capacity):
         raise ValueError(f"lengths must lie in 1..{capacity}, found {lengths.min()}..{lengths.max()}")
+    if 0 < lengths.sum() <= capacity:  # one row holds them all
+        return [np.argsort(-lengths, kind="stable").tolist()]
     rows: list[list[int]] = []
     open_rows: list[list[int]] = [[] for _ in range(capacity + 1)]  # by free space, the rows that have it
     free = 0  # bit s is set where some row has s free: the tightest fit is one bit scan

@@ -14,6 +14,8 @@ from torch import Tensor
 
 _SHORTEST = 0.8
 """Of the longest of its group: an example that is shorter begins a group of its own."""
+_ENOUGH = 16
+"""Examples of one length that are worth a group of their own, in which nothing is empty."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,15 @@ class Places:
     """… and the slot of each."""
     total: int
     """Positions there are, empty ones included."""
+    as_they_are: bool
+    """The slots are the positions: there is nothing to move."""
 
     def gather(self, x: Float[Tensor, "total width"]) -> Float[Tensor, "slot width"]:
-        return _Gather.apply(x, self)
+        return x if self.as_they_are else _Gather.apply(x, self)
 
     def scatter(self, x: Float[Tensor, "slot width"]) -> Float[Tensor, "total width"]:
         """Back in their rows; zeros where there is no example."""
-        return _Scatter.apply(x, self)
+        return x if self.as_they_are else _Scatter.apply(x, self)
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,9 @@ def segments(
     order = order[number[order] >= 0]
     groups, chosen, start = [], [], 0
     while start < len(order):
-        longest = keys.size[order[start]]
-        stop = start + int((keys.size[order[start:]] >= _SHORTEST * longest).sum())
+        left = keys.size[order[start:]]
+        alike = int((left == left[0]).sum())
+        stop = start + (alike if alike >= _ENOUGH else int((left >= _SHORTEST * left[0]).sum()))
         chosen.append((order[start:stop], number[order[start:stop]]))
         start = stop
     key_slots, query_slots = [], []
@@ -137,7 +142,10 @@ class _Side:
         back = np.flatnonzero(np.concatenate([part.ravel() for part in real])) if real else flat
         order = np.argsort(flat[back])
         back = back[order]
-        return Places(torch.from_numpy(flat), torch.from_numpy(flat[back]), torch.from_numpy(back), self.total)
+        as_they_are = len(flat) == self.total and bool((flat == np.arange(len(flat))).all())
+        return Places(
+            torch.from_numpy(flat), torch.from_numpy(flat[back]), torch.from_numpy(back), self.total, as_they_are
+        )
 
 
 class _Gather(torch.autograd.Function):

@@ -33,8 +33,11 @@ from sesame.tasks.reading import name, reach, text_model
 
 POSITIONS = 1 << 13
 """Positions of one forward pass: enough to keep the cores busy, and few enough for a large model's memory."""
+AHEAD = 32
+"""Forward passes whose texts are chosen together, so that each has texts of about one length."""
 ROW = 128
-"""Positions of a row, where no text is longer: attention within a row grows with its square."""
+"""Positions of a row, where no text is longer: attention within a row grows with its square. Not so on a CPU, which
+takes rows apart: there all texts stand on end in one row, and nothing is empty."""
 GUESSES = 5
 LIGHT_ROWS, FULL_ROWS = 64, 512
 """Held-out rows of pretraining that are read."""
@@ -212,12 +215,14 @@ def hidden_in_turn(
 def answers(
     reader: Reader, queries: Iterator[Query]
 ) -> Iterator[tuple[Int[np.ndarray, " read"], Int[Tensor, " read"], Float[Tensor, "read vocab"]]]:
-    """Owner, target and the scores of every token, for all that is asked: in order, as many at a time as memory holds.
+    """Owner, target and the scores of every token, for all that is asked: as many at a time as memory holds, and long
+    texts first; those of one query in order.
 
     A masked LM says a token where it stands, a causal one at the place before it; [CLS] stands before the first.
     """
     for some in _passes(queries):
-        length = max(ROW, *(len(query.seen) + 2 for query in some))
+        sizes = [len(query.seen) + 2 for query in some]
+        length = sum(sizes) if reader.device.type == "cpu" else max(ROW, *sizes)
         batch, number = examples_of([query.seen for query in some], reader.vocabulary, length)
         row, begin = np.nonzero((batch.position == 0) & (batch.example >= 0))  # examples are numbered as they stand
         for query, of in zip(some, number, strict=True):
@@ -237,16 +242,18 @@ def answers(
 
 def _passes(queries: Iterator[Query]) -> Iterator[list[Query]]:
     """Queries that go through the model together."""
-    some: list[Query] = []
-    held = 0
-    for query in queries:
-        if some and held + len(query.seen) + 2 > POSITIONS:
+    while ahead := list(_of_at_most(queries, AHEAD * POSITIONS)):
+        left = iter(sorted(ahead, key=lambda query: -len(query.seen)))
+        while some := list(_of_at_most(left, POSITIONS)):
             yield some
-            some, held = [], 0
-        some.append(query)
+
+
+def _of_at_most(queries: Iterator[Query], positions: int) -> Iterator[Query]:
+    """The next queries, of so many positions together, or the next one."""
+    held = 0
+    while held < positions and (query := next(queries, None)) is not None:
         held += len(query.seen) + 2
-    if some:
-        yield some
+        yield query
 
 
 def _scored(
