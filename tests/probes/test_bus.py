@@ -139,7 +139,7 @@ def test_probes_that_are_too_dear_are_measured_first_and_last_and_it_is_said(tmp
 def said(caplog, end: int, cost: float, seconds: float, budget: float = 0.05) -> logging.LogRecord:
     caplog.set_level(logging.INFO, "sesame")
     caplog.clear()
-    bus._say(schedule.planned(end, cost, seconds, seconds), end, budget)
+    bus._say(schedule.planned(end, cost, seconds, seconds), end, budget, 0.0)
     (record,) = caplog.records
     return record
 

@@ -6,6 +6,7 @@ tasks of `pydocs` (sesame.tasks.pydocs) and are no documents of the corpus.
 """
 
 import ast
+import os
 import re
 import sys
 import sysconfig
@@ -21,6 +22,7 @@ from typing import Literal
 
 from sesame.data import chance
 from sesame.data.areas import area
+from sesame.data.kept import kept
 from sesame.errors import UserError
 
 Split = Literal["train", "dev", "test"]
@@ -96,7 +98,11 @@ def _standard_library() -> tuple[tuple[str, str], ...]:
 @cache
 def all_modules() -> tuple[Module, ...]:
     """The modules of the standard library that have docstrings, in order of their names."""
-    return tuple(module for module in _modules(Path(sysconfig.get_path("stdlib")), "") if module.docstrings)
+    root = Path(sysconfig.get_path("stdlib"))
+    files = [(name, (seen := path.stat()).st_size, seen.st_mtime_ns) for name, path in _files(root)]
+    return kept(
+        "pydocs", (version(), files), tuple[Module, ...], lambda: tuple(m for m in _modules(root, "") if m.docstrings)
+    )
 
 
 @cache
@@ -123,12 +129,25 @@ def splits() -> dict[str, Split]:
 @cache
 def in_training_text(text: str) -> bool:
     """Whether the words of `text` stand in the corpus, in this order: as a docstring, or within one."""
-    return f" {words(text)} " in _training_words()
+    own = words(text)
+    return _triples(own) <= _training_triples() and f" {own} " in _training_words()
 
 
 @cache
 def _training_words() -> str:
     return "".join(f" {words(text)} \n" for _, text in _standard_library())
+
+
+@cache
+def _training_triples() -> frozenset[tuple[str, ...]]:
+    """What a text must have all of its own in, so that few texts are looked for in all of the corpus."""
+    return frozenset(_triples(_training_words()))
+
+
+def _triples(text: str) -> set[tuple[str, ...]]:
+    """Three words in a row."""
+    every = text.split()
+    return set(zip(every, every[1:], every[2:], strict=False))
 
 
 def words(text: str) -> str:
@@ -164,8 +183,7 @@ def _heading(docstring: Docstring) -> str:
 
 
 def _modules(root: Path, prefix: str) -> Iterator[Module]:
-    files = ((path.relative_to(root), path) for path in root.rglob("*.py"))
-    for relative, path in sorted((r.as_posix(), p) for r, p in files if not _LEFT_OUT.intersection(r.parts)):
+    for relative, path in _files(root):
         name = f"{prefix}/{relative}".removesuffix(".py").removesuffix("/__init__").strip("/").replace("/", ".")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's source
@@ -177,6 +195,15 @@ def _modules(root: Path, prefix: str) -> Iterator[Module]:
         docstrings = (_docstring(name, qualified, node) for qualified, node in found)
         defined = frozenset(qualified.rpartition(".")[2] for qualified, _ in found[1:])
         yield Module(name, tuple(docstring for docstring in docstrings if docstring.text), defined)
+
+
+def _files(root: Path) -> list[tuple[str, Path]]:
+    """Their names within `root`, in order."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        found += [Path(folder, name) for name in files if name.endswith(".py") and name not in _LEFT_OUT]
+    return sorted((path.relative_to(root).as_posix(), path) for path in found)
 
 
 def _definitions(tree: ast.Module) -> Iterator[tuple[str, _Definition]]:

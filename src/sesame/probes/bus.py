@@ -78,13 +78,13 @@ class Bus:
         plan = schedule.read(run.path) or schedule.asked(watch, end)
         if not (known := plan is not None):
             seconds, preparing = self._measure(training)
-            cost, left = seconds - preparing, watch.seconds
+            cost, left = seconds - preparing, watch.seconds - seconds
             if cost <= left:  # the first time also imports libraries and warms caches; the second is what it costs
                 cost, _ = self._measure(training)
                 left -= cost
-            plan = schedule.planned(recipe.steps, cost, left, watch.seconds)
+            plan = schedule.planned(recipe.steps, cost, max(left, 0.0), watch.seconds)
             if first:
-                _say(plan, recipe.steps, watch.budget)
+                _say(plan, recipe.steps, watch.budget, seconds)
         if first:
             plan.write(run.path)
         return plan, not known
@@ -126,8 +126,9 @@ class Bus:
         return seconds, preparing
 
 
-def _say(plan: Schedule, end: int, budget: float) -> None:
-    """What measuring costs, and when it happens; where the budget leaves out early steps, how to raise it.
+def _say(plan: Schedule, end: int, budget: float, begun: float) -> None:
+    """What measuring costs, and when it happens; where the budget leaves out early steps, how to raise it. The first
+    time and what it prepared have taken `begun` seconds.
 
     The powers of two above the spacing are not missing: every N is measured there, which is more.
     """
@@ -138,13 +139,14 @@ def _say(plan: Schedule, end: int, budget: float) -> None:
         log.info("probes: %.1f s each time, %d times: at steps %s", plan.cost, len(at), _steps(at))
         return
     wanted = [step for step in powers_of_two(end) if step < end]
-    raised = min(budget * plan.cost * (len(wanted) + 2) / plan.seconds, 1.0) if plan.seconds else 1.0
+    raised = min(budget * (begun + plan.cost * (len(wanted) + 2)) / plan.seconds, 1.0) if plan.seconds else 1.0
     raised = max(math.ceil(100 * raised), math.floor(100 * budget) + 1) / 100
     more = f"--watch.budget {raised:g}" if raised < 1 else "--watch.every N"
     log.warning(
-        "probes: %.1f s each time, and all together may take %.1f s (--watch.budget %g): measured at steps %s only. "
+        "probes: %.1f s at first, then %.1f s each time; all together may take %.1f s (--watch.budget %g): measured at "
+        "steps %s only. "
         "For more, start the run with %s, or name the steps with --watch.at.",
-        plan.cost, plan.seconds, budget, _steps(at), more,
+        begun, plan.cost, plan.seconds, budget, _steps(at), more,
     )  # fmt: skip
 
 

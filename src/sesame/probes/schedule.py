@@ -29,7 +29,7 @@ class Schedule(Struct, frozen=True, kw_only=True):
     cost: float = 0.0
     """Seconds that one measurement took at step 0; 0 where nobody asked."""
     seconds: float = 0.0
-    """What all of them together may take, without the first and what it prepares."""
+    """What all of them together may take, with what the first prepares; the first and the last are made in any case."""
 
     def due(self, before: int, now: int) -> bool:
         """Whether one of `at` lies in (before, now]: a step of many tokens may pass several at once."""

@@ -8,6 +8,7 @@ about by itself; it is left out and counted, as are words that the tokenizer can
 import hashlib
 import logging
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def placed(reader: Reader, asked: Sequence[Asked], left_out: Counter[str]) -> li
     found = []
     for one in asked:
         ids, number, begin, end = tokens[one.text]
-        first, last = np.searchsorted(begin, (one.start, one.stop)).tolist()
+        first, last = bisect_left(begin, one.start), bisect_left(begin, one.stop)
         if (first and end[first - 1] > one.start) or (first < last and end[last - 1] > one.stop):
             left_out["words that share a sub-word with a neighbour"] += 1
         elif first == last:
@@ -113,7 +114,7 @@ def placed(reader: Reader, asked: Sequence[Asked], left_out: Counter[str]) -> li
         elif "unk" in vocabulary.ids and vocabulary.unk in ids[number[first] : number[last - 1] + 1]:
             left_out["words that the tokenizer cannot spell ([UNK])"] += 1
         else:
-            start, stop = int(number[first]), int(number[last - 1]) + 1
+            start, stop = number[first], number[last - 1] + 1
             if len(ids) <= reader.room:
                 found.append((one, Word(ids, start, stop)))
             elif window := reader.window(start, stop, len(ids)):
@@ -124,15 +125,13 @@ def placed(reader: Reader, asked: Sequence[Asked], left_out: Counter[str]) -> li
     return found
 
 
-def _without_space(
-    text: str, offsets: Int[np.ndarray, "token 2"]
-) -> tuple[Int[np.ndarray, " own"], Int[np.ndarray, " own"], Int[np.ndarray, " own"]]:
+def _without_space(text: str, offsets: Int[np.ndarray, "token 2"]) -> tuple[list[int], list[int], list[int]]:
     """Numbers of the tokens that are more than white space, and where they begin and end without any at their ends."""
     solid = np.flatnonzero([not c.isspace() for c in text])
     first = np.searchsorted(solid, offsets[:, 0])
     last = np.searchsorted(solid, offsets[:, 1]) - 1
     number = np.flatnonzero(first <= last)
-    return number, solid[first[number]], solid[last[number]] + 1
+    return number.tolist(), solid[first[number]].tolist(), (solid[last[number]] + 1).tolist()
 
 
 def say_once(ask: Ask, probe: str, counts: Counter[str], warnings: Sequence[str] = ()) -> None:
