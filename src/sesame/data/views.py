@@ -2,8 +2,8 @@
 
 The parts follow torchvision's definitions, which are Pillow's: crops of 10 tries, with a bicubic filter (a = -1/2) that
 is widened where it shrinks; brightness, contrast (about the mean grey) and saturation as blends that are clipped to
-0..1; the hue in HSV; a blur that mirrors at the edges. SimCLR and BYOL, in TensorFlow and JAX, differ from that only
-in the mean that contrast keeps (one per channel), in saturation (in HSV) and in the blur's edges (black).
+0..1; the hue in HSV; a blur that mirrors at the edges. SimCLR's own code (TensorFlow) differs from that in details:
+nothing is widened, contrast keeps each channel's mean, saturation is changed in HSV, and the blur sees black outside.
 """
 
 import math
