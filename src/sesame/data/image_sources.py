@@ -74,8 +74,8 @@ def fingerprint(c: ImageData) -> list[Any]:
 
 # ---------------------------------------------------------------------------------------------- folders
 def _folder(folder: Path, c: ImageData, bad: Bad, skips: Skips) -> Iterator[Raw]:
-    if (packed := pixel_files.in_folder(folder)) is not None:
-        for path in packed:
+    if (layout := pixel_files.in_folder(folder)) is not None:
+        for path in layout:
             yield from _pixels(path)
         return
     if tables := sorted(folder.rglob("*.parquet")):
@@ -83,6 +83,10 @@ def _folder(folder: Path, c: ImageData, bad: Bad, skips: Skips) -> Iterator[Raw]
             yield from _parquet(table, c, bad)
         return
     found = list(files(str(folder), skips, ENDINGS, "image"))
+    if not found and (
+        packed := sorted(p.name for p in folder.iterdir() if pixel_files.is_one(p) or p.suffix == ".zip")
+    ):
+        raise UserError(f"{folder} holds {', '.join(packed)}. Give one of these.")
     labels = _labels([PurePosixPath(p.relative_to(folder).as_posix()) for p in found], str(folder), bad)
     yield from (Raw(path, label, str(path)) for path, label in zip(found, labels, strict=True))
 
