@@ -39,6 +39,7 @@ class ImageStream:
     def __init__(self, data: ImageData, seed: int, rank: int = 0, world: int = 1):
         images = open_source(data)
         self.pixels, self.key, self.label, self.names = images.pixels, images.key, images.label, images.names
+        self.skipped = images.skipped
         self.seed, self.rows = seed, data.rows
         away = held_out(self.key)
         self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
