@@ -63,7 +63,7 @@ def _images(ask: Ask) -> tuple[Float[np.ndarray, "image channel height width"], 
     stream = ImageStream(ask.data, 0)
     if stream.label is None:
         raise UserError(
-            f"The probe neighbours needs labels, and {ask.data.source} has none. Give a folder with a folder per class, "
+            f"The probe neighbours needs labels, and {ask.data.source} has none. Give a folder with one per class, "
             "or leave this probe out."
         )
     both = zip((stream.training, stream.away), FULL if ask.full else LIGHT, strict=True)
