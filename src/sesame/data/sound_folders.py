@@ -46,8 +46,14 @@ def _patterned(folder: Path, paths: Sequence[Path], pattern: str, label: str, ba
             bad("name of another pattern", f"{path}: the name does not fit --data.pattern {pattern!r}. Change one.")
             continue
         fields = found.groupdict()
-        known = {key: fields.get(key, "") for key in ("text", "speaker", "split")}
-        yield Utterance(path, label=fields.get(label, ""), fields=fields, **known)
+        yield Utterance(
+            path,
+            text=fields.get("text", ""),
+            speaker=fields.get("speaker", ""),
+            label=fields.get(label, ""),
+            split=fields.get("split", ""),
+            fields=fields,
+        )
 
 
 def _matcher(pattern: str) -> re.Pattern[str]:
