@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sesame.data.kept import folder, kept
+from sesame.data.kept import cache_folder, kept
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def test_what_was_made_of_the_same_is_made_once(made):
 
 def test_what_is_damaged_is_made_anew(made):
     first = ask(made, "a")
-    (file,) = folder().iterdir()
+    (file,) = cache_folder().iterdir()
     file.write_bytes(file.read_bytes()[:-1])
     assert ask(made, "a") != first
     assert ask(made, "a") == Thing("thing", (1, 2))
@@ -48,7 +48,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(made, monkeypatch, tmp_pat
 def test_the_folder_is_the_users_own(monkeypatch):
     monkeypatch.delenv("SESAME_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert folder() == Path("/somewhere/sesame")
+    assert cache_folder() == Path("/somewhere/sesame")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert folder() == Path("/home/somebody/.cache/sesame")
+    assert cache_folder() == Path("/home/somebody/.cache/sesame")

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from chirps import write_chirps
 
 from sesame.config import SpeechData
 from sesame.data.batch import Cursor
-from sesame.data.log_mel import LogMel, normalised
+from sesame.data.features import Features
 from sesame.data.speech import SpeechStream, rows_of
 from sesame.errors import UserError
 
@@ -22,17 +23,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_chirps(tmp_path_factory.mktemp("chirps"))
 
 
-def stream(folder: Path, seed: int = 0, rows: int = 4, **options: int) -> SpeechStream:
+def stream(folder: Path, seed: int = 0, rows: int = 4, **options: Any) -> SpeechStream:
     return SpeechStream(SpeechData(source=str(folder), mels=40, rows=rows, **options), seed)
 
 
 def test_padding_never_changes_a_feature(folder: Path) -> None:
-    found, log_mel = stream(folder), LogMel(16000, 40)
+    found, features = stream(folder), Features(SpeechData(mels=40))
     batch = next(found.train(Cursor(), 0, 10, 1)).parts[0]
     path = {u.key: u.path for u in found.utterances}
     assert len(set(batch.frames_in.tolist())) > 1
     for row, (key, size) in enumerate(zip(batch.key.tolist(), batch.frames_in.tolist(), strict=True)):
-        own = normalised(log_mel(soundfile.read(path[key], dtype="float32")[0]))
+        (own,) = features([soundfile.read(path[key], dtype="float32")[0]])
         assert size == len(own)
         assert (batch.frames[row, :size] == own).all()
         assert (batch.frames[row, size:] == 0).all()
@@ -80,10 +81,15 @@ def test_unreadable_and_too_short_files_are_skipped_and_counted(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     worse = shutil.copytree(folder, tmp_path / "worse")
-    (worse / "broken.flac").write_bytes(b"no sound at all")
     soundfile.write(worse / "click.wav", np.zeros(300), 16000)
-    found = stream(worse)
-    assert dict(found.skipped) == {"unreadable": 1, "shorter than a frame": 1}
+    (worse / "broken.flac").write_bytes(b"no sound at all")
+    with pytest.raises(UserError, match=r"broken\.flac .*--data\.skip-bad"):
+        stream(worse)
+    found = stream(worse, skip_bad=True)
+    assert {reason: skip.count for reason, skip in found.skips.report().items()} == {
+        "unreadable file": 1,
+        "shorter than a frame": 1,
+    }
     assert len(found.utterances) == 24
     assert "broken.flac" in caplog.text and "click.wav" in caplog.text
 
@@ -104,7 +110,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     left, rate = soundfile.read(tmp_path / "00.wav")
     soundfile.write(tmp_path / "00.wav", np.stack([left, np.zeros_like(left)], 1), rate, subtype="FLOAT")
     found = stream(tmp_path)
-    expected = normalised(LogMel(16000, 40)((left / 2).astype(np.float32)))
+    (expected,) = Features(SpeechData(mels=40))([(left / 2).astype(np.float32)])
     np.testing.assert_allclose(found.features(found.utterances[0]), expected, atol=1e-3)
 
 
@@ -123,14 +129,62 @@ def test_a_missing_folder_is_named(source: str) -> None:
 
 def test_a_folder_without_sound_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no sound")
-    with pytest.raises(UserError, match="holds no readable"):
+    with pytest.raises(UserError, match=r"holds no usable utterance \(no \.wav"):
         SpeechStream(SpeechData(source=str(tmp_path)), 0)
 
 
-def test_a_truncated_file_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_meanwhile_is_named(folder: Path, tmp_path: Path) -> None:
     worse = shutil.copytree(folder, tmp_path / "worse")
     found = stream(worse)
     path = found.utterances[0].path
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=path.name):
         found.features(found.utterances[0])
+
+
+def test_rows_of_a_step_are_about_as_long_as_each_other(tmp_path: Path) -> None:
+    folder = write_chirps(tmp_path, 60)
+
+    def padded(bucket: int) -> float:
+        batches = [s.parts[0] for s in itertools.islice(stream(folder, bucket=bucket).train(Cursor(), 0, 10, 1), 12)]
+        return 1 - sum(b.size for b in batches) / sum(b.frames.shape[0] * b.frames.shape[1] for b in batches)
+
+    assert padded(12) < 0.08 < 0.15 < padded(1)
+
+
+def test_going_on_from_a_cursor_hears_the_same_to_the_bit(folder: Path) -> None:
+    steps = list(itertools.islice(stream(folder, length=20).train(Cursor(), 0, 20, 1), 12))
+    later = list(itertools.islice(stream(folder, length=20).train(steps[6].cursor, 7, 20, 1), 5))
+    for a, b in zip(steps[7:], later, strict=True):
+        assert a.cursor == b.cursor and (a.parts[0].frames == b.parts[0].frames).all()
+
+
+@pytest.mark.parametrize("options", [{"features": "fbank", "deltas": 2}, {"features": "wave"}, {"features": "mfcc"}])
+def test_a_batch_of_any_feature_is_as_wide_as_the_recipe_says(folder: Path, options: dict[str, Any]) -> None:
+    data = SpeechData(source=str(folder), rows=4, length=25, **options)
+    batch = SpeechStream(data, 0).batch(np.arange(4), 0, 0)
+    assert batch.frames.shape == (4, data.longest, data.width)
+    assert (batch.frames_in == data.longest).any() and np.isfinite(batch.frames).all()
+
+
+def test_mixed_rates_are_resampled(tmp_path: Path) -> None:
+    pytest.importorskip("soxr")
+    for rate in (48000, 44100, 16000, 8000):
+        soundfile.write(tmp_path / f"{rate:05}.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate)
+    found = stream(tmp_path, rows=1)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert {u.rate for u in found.utterances} == {48000, 44100, 16000, 8000} and {
+        u.frames for u in found.utterances
+    } == {98}
+    for utterance in found.utterances:
+        sound = found.sound(utterance)
+        assert len(sound) == 16000
+        np.testing.assert_allclose(sound[1000:-1000], expected[1000:-1000], atol=1e-3)
+
+
+@pytest.mark.parametrize("samples", [0, 300])
+def test_a_clip_without_a_whole_frame_is_named(folder: Path, tmp_path: Path, samples: int) -> None:
+    worse = shutil.copytree(folder, tmp_path / "worse")
+    soundfile.write(worse / "click.wav", np.zeros(samples), 16000)
+    with pytest.raises(UserError, match=r"click\.wav: .* are less than a frame.*--data\.skip-bad"):
+        stream(worse)

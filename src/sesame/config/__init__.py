@@ -5,7 +5,7 @@ Every value is a frozen `msgspec.Struct`: msgspec reads and writes it as JSON an
 """
 
 from sesame.config.augment import VIEWS, Augment, Views
-from sesame.config.data import Data, ImageData, Phase, SpeechData, TextData, Twin
+from sesame.config.data import Data, Espeak, ImageData, Phase, SpeechData, TextData, Twin
 from sesame.config.engine import Optimizer, Probe, Recipe, Watch
 from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, ResNet, Transformer, ViT, WordVectors
 from sesame.config.pretext import (
@@ -64,6 +64,7 @@ __all__ = [
     "DocumentRotation",
     "Elmo",
     "EncoderDecoder",
+    "Espeak",
     "FineTune",
     "FragmentMasking",
     "Generate",

@@ -24,7 +24,7 @@ def facts(c: config.Data, data: Any) -> dict[str, int]:
     if isinstance(c, config.TextData):
         return {"vocab": data.vocabulary.size}
     if isinstance(c, config.SpeechData):
-        return {"features": c.mels}
+        return {"features": c.width}
     from sesame.data.images import open_source
 
     channels, height = open_source(c).pixels.shape[1:3]

@@ -25,6 +25,7 @@ from msgspec import Struct
 from sesame.config import ImageData
 from sesame.data.decoding import LARGE, decoded
 from sesame.data.image_sources import KINDS, fingerprint, raw_images
+from sesame.data.kept import cache_folder
 from sesame.data.sources import Skips, judge
 from sesame.data.store import Skip
 from sesame.errors import UserError
@@ -84,10 +85,7 @@ def _tell(info: ImagesInfo) -> None:
 
 
 def _cache(c: ImageData) -> Path:
-    if c.cache:
-        return Path(c.cache).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sesame" / "images"
+    return Path(c.cache).expanduser() if c.cache else cache_folder() / "images"
 
 
 def _digest(c: ImageData) -> str:

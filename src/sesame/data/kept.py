@@ -15,7 +15,8 @@ import msgspec
 log = logging.getLogger(__name__)
 
 
-def folder() -> Path:
+def cache_folder() -> Path:
+    """The user's, for what Sesame can make again."""
     if own := os.environ.get("SESAME_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sesame"
@@ -28,7 +29,7 @@ def kept(name: str, made_of: Any, kind: Any, make: Callable[[], Any]) -> Any:
     """
     digest = hashlib.blake2b(repr(made_of).encode(), digest_size=16).hexdigest()
     try:
-        path = folder() / f"{name}-{digest}.msgpack"
+        path = cache_folder() / f"{name}-{digest}.msgpack"
     except RuntimeError:  # there is no home
         return make()
     try:
