@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from compare import alternate, peak_memory, show
-from pretrain_bert import prepare_stores, trained
+from pretraining import prepare_stores, trained
 
 from sesame.config import Denoising, EncoderDecoder, Optimizer, Recipe, TextData, TextInfilling, Transformer
 
@@ -75,11 +76,13 @@ def recipe_of(o: Options) -> Recipe:
 def ours(o: Options) -> dict[str, float]:
     """The engine itself: its loader, its step; without its logging, evaluation and saving, which the peer lacks too."""
     from sesame.data import open_data
-    from sesame.engine import build, loop
+    from sesame.engine import build, loop, products
+    from sesame.engine.distributed import Team
     from sesame.engine.run import Config, Run
 
     data = open_data(recipe_of(o).data)
     recipe = build.freeze(recipe_of(o), data)
+    recipe = msgspec.structs.replace(recipe, products=products.chosen(recipe, Team()))  # as `sesame pretrain` does
     training = loop.set_up(
         recipe, Run(Path(tempfile.mkdtemp(dir=o.store.parent)), Config(recipe=recipe, machine={})), data
     )

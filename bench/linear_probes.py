@@ -9,8 +9,9 @@ Theirs is the protocol of Chiang, Huang & Lee (2020): for every layer the whole 
 like ours, so that only the probing differs) and a linear layer is trained on that layer's states by Adam at 1e-4 with
 batches of 1,024, at most 30,000 steps. A tenth of the sentences that are learned from serves as dev: it is evaluated
 every 250 steps (--evaluate-every), training ends where it has not been better for 10 evaluations, and the best weights
-count. Speed is layers a second; what both get right of the asked words is shown by layer, with the time of the parts.
-Each measurement is a process of its own, in turn. Fresh weights say how fast it is, and nothing about accuracy.
+count. With --layers it does so for these alone, which tells as much about its speed. Speed is layers a second; what
+both get right of the asked words is shown by layer, with the time of the parts. Each measurement is a process of its
+own, in turn. Fresh weights say how fast it is, and nothing about accuracy.
 """
 
 import argparse
@@ -70,14 +71,15 @@ def ours(model: Any, words: Any, task: Any) -> tuple[list[float], dict[str, floa
     return [float(of_layer.mean()) for of_layer in right], {"forward": read - began, "probes": ended - read}
 
 
-def theirs(model: Any, words: Any, task: Any, every: int, most: int) -> tuple[list[float], dict[str, float]]:
+def theirs(
+    model: Any, words: Any, task: Any, every: int, most: int, layers: list[int]
+) -> tuple[list[float], dict[str, float]]:
     import torch
 
     from sesame.probes.states import word_states
 
-    layers = model.objective.backbone.config.layers + 1
     found, spent = [], {"forward": 0.0, "probes": 0.0, "steps": 0.0}
-    for layer in range(layers):
+    for layer in layers or range(model.objective.backbone.config.layers + 1):
         began = time.perf_counter()
         states = word_states(model, words)[layer]
         read = time.perf_counter()
@@ -130,6 +132,9 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--evaluate-every", type=int, default=250)
     parser.add_argument("--steps", type=int, default=STEPS, help="the most that Adam takes for a layer")
+    parser.add_argument(
+        "--layers", type=int, nargs="+", default=[], help="the other side's; each costs it the same pass"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true")
@@ -143,17 +148,19 @@ def main() -> None:
             if a.side == "ours":
                 accuracy, spent = ours(model, words, task)
             else:
-                accuracy, spent = theirs(model, words, task, a.evaluate_every, a.steps)
+                accuracy, spent = theirs(model, words, task, a.evaluate_every, a.steps, a.layers)
         speed = len(accuracy) / (spent["forward"] + spent["probes"])
         print(json.dumps({"speed": speed, "memory": peak_memory(), "spent": spent, "accuracy": accuracy}))
         return
     same = [__file__, a.run, str(a.gold), "--share", str(a.share), "--threads", str(a.threads), "--fresh", a.fresh,
             "--steps", str(a.steps), "--evaluate-every", str(a.evaluate_every)]  # fmt: skip
+    same += ["--layers", *map(str, a.layers)] if a.layers else []
     name = f"{a.share:g} of {a.gold.name}, {a.fresh or Path(a.run).name}"
     case = alternate(name, *([*same, "--side", side] for side in ("ours", "theirs")), a.rounds)
     show([case], "layers/s", a.json)
     first: tuple[dict[str, Any], dict[str, Any]] = case.ours[0], case.theirs[0]
-    for layer, (mine, other) in enumerate(zip(first[0]["accuracy"], first[1]["accuracy"], strict=True)):
+    for layer, other in zip(a.layers or range(len(first[0]["accuracy"])), first[1]["accuracy"], strict=True):
+        mine = first[0]["accuracy"][layer]
         print(f"layer {layer}: {mine:.2%} against {other:.2%} ({100 * (mine - other):+.2f})", file=sys.stderr)
     print(f"seconds of ours {first[0]['spent']}, of theirs {first[1]['spent']}", file=sys.stderr)
 

@@ -109,7 +109,7 @@ def test_use_holds_until_the_next_use():
 
 
 def test_only_fp32_on_a_cpu_is_a_question(recipe: Recipe, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(products, "fastest", lambda threads: "onednn")
+    monkeypatch.setattr(products, "fastest", lambda threads, rows=2048: "onednn")
     team = Team()
     assert products.chosen(recipe(), team) == "onednn"
     assert products.chosen(recipe(precision="fp64"), team) == "torch"

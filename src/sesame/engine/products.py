@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, library
 
 from sesame.config import Recipe
+from sesame.data.kept import kept
+from sesame.engine import machine
 from sesame.engine.distributed import Team
 from sesame.errors import UserError
 
@@ -25,6 +27,9 @@ Products = Literal["torch", "onednn"]
 
 SMALLEST = 1 << 21
 """Multiplications below which a product stays with torch: what a call costs by itself would show."""
+FEW, FEW_SMALLEST = 64, 1 << 18
+"""With so few rows, as when a model writes token after token, what takes time is to read the other matrix: one of so
+many numbers is worth a call."""
 GAIN = 1.15
 """How many times as fast oneDNN must be, so that a measurement's noise does not decide."""
 
@@ -83,30 +88,56 @@ def chosen(recipe: Recipe, team: Team) -> Products:
 
 
 @cache
-def fastest(threads: int) -> Products:
-    """Which is faster on this machine, by products of a small network's shape; takes a few tenths of a second."""
+def fastest(threads: int, rows: int = 2048) -> Products:
+    """Which is faster on this machine, by products of a small network's shape, forward and backward; with few `rows`,
+    by forward products with matrices that come from memory. Takes a few tenths of a second.
+    """
     if not available():
         return "torch"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    x, weight = (torch.randn(size, generator=torch.Generator().manual_seed(0)) for size in ((2048, 256), (1024, 256)))
-
-    def layer() -> Tensor:  # a linear layer's three products: forward, to its input, to its weight
-        y = x @ weight.T
-        return y.T @ (y @ weight)
-
+    made = torch.Generator().manual_seed(0)
+    work = _reading(rows, made) if rows <= FEW else _layer(rows, made)
     seconds: dict[Products, float] = {}
     try:
-        for _ in range(3):  # in turn, so that another process's load meets both
-            for products in ("torch", "onednn"):
-                with using(products):
-                    seconds[products] = min(seconds.get(products, 1e9), _timed(layer))
+        with torch.inference_mode():
+            for _ in range(3):  # in turn, so that another process's load meets both
+                for products in ("torch", "onednn"):
+                    with using(products):
+                        seconds[products] = min(seconds.get(products, 1e9), _timed(work))
     finally:
         torch.set_num_threads(before)
     return "onednn" if seconds["torch"] > GAIN * seconds["onednn"] else "torch"
 
 
-def _timed(work: Callable[[], Any], repeats: int = 8) -> float:
+def fastest_reading(threads: int, rows: int) -> Products:
+    """`fastest` of few rows as it was measured the first time on this machine: sums in another order could make a model
+    choose another token, and the same seed is to write the same text."""
+    rows = next(most for most in (1, 4, 16, FEW) if rows <= most)
+    made_of = (torch.__version__, machine.cpu_model(), threads, rows, GAIN)
+    found: Products = kept(f"products-{rows}", made_of, Products, lambda: fastest(threads, rows))
+    return found
+
+
+def _layer(rows: int, made: torch.Generator) -> Callable[[], Any]:
+    """A linear layer's three products: forward, to its input, to its weight."""
+    x, weight = (torch.randn(size, generator=made) for size in ((rows, 256), (1024, 256)))
+
+    def work() -> Tensor:
+        y = x @ weight.T
+        return y.T @ (y @ weight)
+
+    return work
+
+
+def _reading(rows: int, made: torch.Generator) -> Callable[[], Any]:
+    """More numbers than a cache holds."""
+    x = torch.randn(rows, 768, generator=made)
+    weights = torch.randn(8, 2304, 768, generator=made).unbind()
+    return lambda: [x @ weight.T for weight in weights]
+
+
+def _timed(work: Callable[[], Any], repeats: int = 6) -> float:
     work()
     began = time.perf_counter()
     for _ in range(repeats):
@@ -131,7 +162,7 @@ def _suits(a: Tensor, b: Tensor) -> bool:
         a.dtype == b.dtype == torch.float32
         and a.ndim == b.ndim == 2
         and a.shape[1] == len(b)
-        and len(a) * b.numel() >= SMALLEST
+        and (len(a) * b.numel() >= SMALLEST or (0 < len(a) <= FEW and b.numel() >= FEW_SMALLEST))
         and (a.is_contiguous() or a.t().is_contiguous())
         and (b.is_contiguous() or b.t().is_contiguous())
     )

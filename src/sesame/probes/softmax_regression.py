@@ -6,7 +6,9 @@ solved. No problem's answer depends on which others are solved with it.
 
 L-BFGS (Nocedal 1980; Nocedal & Wright 2006, 7.2) from W = 0. Scores are linear in W, so the search along a direction
 needs the change of the scores in that direction and no further product with the features: an iteration costs two such
-products, however many points the search looks at.
+products, however many points the search looks at. What it starts from as the second derivative is the features'
+covariance and the ridge, which have its shape (Böhning 1992, theorem 2): features that go together, as states do, would
+otherwise take it several times as many iterations.
 """
 
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from torch import Tensor
 
 MEMORY = 10
 """Pairs of steps and changes of the gradient that L-BFGS remembers."""
+CURVATURE = 0.1
+"""What p(1 − p) is taken to be, over things and labels: how the covariance stands to the ridge. It is right only in
+size; L-BFGS finds the scale."""
 SLOPE = 0.5
 """A search ends where the slope is at most this share of the first one."""
 SEARCHES = 30
@@ -81,6 +86,7 @@ class _Problems:
         self.scores = self.w.new_zeros(len(x), self.n, labels)
         self.loss, self.gradient = self._at(torch.full_like(self.scores, 1.0 / labels))
         self.pairs: list[tuple[Tensor, Tensor]] = []
+        self.factors = [_factor(each, ridge / CURVATURE) for each in x]
 
     def keep(self, which: Int64[Tensor, " kept"]) -> None:
         """Go on with some of them."""
@@ -89,6 +95,7 @@ class _Problems:
             each[which] for each in (self.w, self.scores, self.loss, self.gradient)
         )
         self.pairs = [(step[which], change[which]) for step, change in self.pairs]
+        self.factors = [self.factors[i] for i in which.tolist()]
 
     def move(self) -> None:
         """One step of L-BFGS."""
@@ -115,12 +122,17 @@ class _Problems:
         for step, change in reversed(self.pairs):
             shares.append(_dot(step, found) / _dot(step, change))
             found = found - _spread(shares[-1]) * change
+        found = self._shaped(found)
         if self.pairs:
             step, change = self.pairs[-1]
-            found = found * _spread(_dot(step, change) / _dot(change, change))
+            found = found * _spread(_dot(step, change) / _dot(change, self._shaped(change)))
         for step, change in self.pairs:
             found = found + _spread(shares.pop() - _dot(change, found) / _dot(step, change)) * step
         return found
+
+    def _shaped(self, x: Float[Tensor, "problem feature label"]) -> Float[Tensor, "problem feature label"]:
+        """x times the inverse of what has the second derivative's shape."""
+        return torch.stack([torch.cholesky_solve(each, factor) for each, factor in zip(x, self.factors, strict=True)])
 
     def _search(
         self, direction: Float[Tensor, "problem feature label"], rise: Float[Tensor, "problem thing label"]
@@ -156,6 +168,13 @@ class _Problems:
 
     def _of_label(self, of_all: Float[Tensor, "problem thing label"]) -> Float[Tensor, "problem thing"]:
         return of_all.gather(2, self._index())[..., 0]
+
+
+def _factor(x: Float[Tensor, "thing feature"], ridge: float) -> Float[Tensor, "feature feature"]:
+    """Of xᵀx/n + ridge."""
+    second = x.T @ x
+    second.div_(len(x)).diagonal().add_(ridge)
+    return torch.linalg.cholesky(second)
 
 
 def _dot(a: Float[Tensor, "problem feature label"], b: Float[Tensor, "problem feature label"]) -> Tensor:

@@ -38,8 +38,6 @@ class Decoder(ABC):
         self.pretext, self.vocabulary, self.reach = objective.pretext, vocabulary, reach
         self.device = next(objective.parameters()).device
         objective.eval()
-        if self.device.type == "cpu":
-            lay_out(objective)
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -227,7 +225,8 @@ def decoder_of(model: Model) -> Decoder:
 def lay_out(module: nn.Module) -> None:
     """Store every matrix the other way round, column after column; numbers and shapes stay as they are.
 
-    On a CPU a product of one row then runs along what lies together. How much that saves has not been measured.
+    torch's own product of one row runs along what then lies together (a fifth faster for GPT-2 small's shape on two
+    cores); of several rows it is the slower for it, and oneDNN's too.
     """
     for parameter in module.parameters():
         if parameter.ndim == 2 and parameter.is_contiguous():

@@ -12,10 +12,11 @@ import torch
 
 from sesame.config import Generate
 from sesame.data.chance import purpose_key
+from sesame.engine import products
 from sesame.engine.build import Model
 from sesame.errors import UserError, nearest
 from sesame.tasks.beam import beam_search
-from sesame.tasks.decoders import CausalDecoder, Decoder, decoder_of
+from sesame.tasks.decoders import CausalDecoder, Decoder, decoder_of, lay_out
 from sesame.tasks.reading import name
 from sesame.tasks.sampling import write
 from sesame.tasks.streaming import Writing
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 ROWS = 32
 """Texts that are written side by side."""
+LARGE = 1 << 25
+"""Bytes of weights that no cache holds."""
 
 Finish = Literal["end", "stop", "length", "context"]
 """Why writing ended: the model said so, a stop text, `max_tokens`, or the end of the context."""
@@ -74,7 +77,10 @@ def generate(
     found: list[Generated] = []
     per_prompt = settings.beams if settings.beams > 1 else settings.samples
     together = max(1, ROWS // per_prompt)
-    with torch.inference_mode():
+    rows = min(together, len(prompts)) * per_prompt
+    if (kind := _products(model, rows)) == "torch" and rows == 1 and decoder.device.type == "cpu":
+        lay_out(model.objective)
+    with torch.inference_mode(), products.using(kind):
         for first in range(0, len(prompts), together):
             some = slice(first, first + together)
             way = _beams if settings.beams > 1 else _samples
@@ -83,6 +89,14 @@ def generate(
         more = "; --long window goes on" if isinstance(decoder, CausalDecoder) else ""
         log.warning("writing ended where the context did, after %d positions%s", decoder.reach, more)
     return found
+
+
+def _products(model: Model, rows: int) -> products.Products:
+    """How to multiply a few rows with weights that come from memory. Where a cache holds them it matters little."""
+    weights = list(model.objective.parameters())
+    if weights[0].device.type != "cpu" or rows > products.FEW or sum(w.nbytes for w in weights) < LARGE:
+        return products.in_use()
+    return products.fastest_reading(torch.get_num_threads(), rows)
 
 
 def checked(settings: Generate, **fields: Any) -> Generate:
