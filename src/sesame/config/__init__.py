@@ -4,6 +4,7 @@ Every value is a frozen `msgspec.Struct`: msgspec reads and writes it as JSON an
 `tyro` turns it into options. Where a room has a choice the structs are tagged, and the tag stands in `config.json`.
 """
 
+from sesame.config.augment import VIEWS, Augment, Views
 from sesame.config.data import Data, ImageData, Phase, SpeechData, TextData, Twin
 from sesame.config.engine import Optimizer, Probe, Recipe, Watch
 from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, Transformer, WordVectors
@@ -47,8 +48,10 @@ from sesame.config.tasks import (
 from sesame.config.types import Above0, Count, Positive, Rate
 
 __all__ = [
+    "VIEWS",
     "Above0",
     "Apc",
+    "Augment",
     "Backbone",
     "Bert",
     "BidirectionalLM",
@@ -97,6 +100,7 @@ __all__ = [
     "TokenShuffling",
     "Transformer",
     "Twin",
+    "Views",
     "Watch",
     "WordVectors",
     "WordWindow",
