@@ -50,7 +50,7 @@ def test_the_loss_is_the_papers_summed_over_all_views():
 
 
 def test_a_view_is_right_where_the_nearest_other_view_is_of_its_image():
-    z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [-1.0, 0.2]]), dim=1)
+    z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [-1.0, -0.2]]), dim=1)
     positive, own = torch.tensor([2, 3, 0, 1]), torch.arange(4)
     _, nearest = nt_xent(z, positive, z, own, 0.5)
     assert nearest.tolist() == [2, 2, 0, 1]

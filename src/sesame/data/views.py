@@ -40,7 +40,7 @@ class Parameters(Movable):
     """Which change of the colours comes first, second, …"""
     factor: Float[Tensor, "image 4"]
     """Factors of brightness, contrast and saturation, and the turn of the hue."""
-    jittered: tuple[Int[Tensor, " some"], ...]
+    jittered: tuple[Int[Tensor, " _"], ...]
     """Numbers of the images whose colours change, by the place of the hue in their order."""
     grey: Int[Tensor, " grey"]
     """Numbers of the images that lose their colour, …"""
