@@ -16,7 +16,7 @@ from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes import Ask, Item, Value, linear
 from sesame.probes.linear import ASKED, BINS, RIDGE, Sentence, gold, measure
-from sesame.probes.softmax_regression import standardised
+from sesame.tasks.softmax_regression import standardised
 from sesame.probes.states import word_states
 from sesame.probes.words import key_of
 

@@ -118,7 +118,14 @@ class Seq2Seq(TaskFiles, frozen=True, kw_only=True, tag="seq2seq"):
     """Exact match and BLEU tell upper from lower case; a model whose tokenizer writes lower case cannot."""
 
 
-Task = Classification | Regression | Tagging | SpanQA | Seq2Seq
+class Images(TaskFiles, frozen=True, kw_only=True, tag="images"):
+    """A class for an image. Files are what image data are read from; without test, the tenth of train that pretraining
+    holds out by content too."""
+
+    metric: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
+
+
+Task = Classification | Regression | Tagging | SpanQA | Seq2Seq | Images
 
 
 class FineTune(Struct, frozen=True, kw_only=True):
@@ -147,6 +154,10 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """On dev, evenly over the steps; the best one's weights are kept."""
     labels: tuple[Positive, ...] = ()
     """Numbers of training examples that are tried beside all of them; a smaller choice is part of every larger one."""
+    per_class: tuple[Positive, ...] = ()
+    """The same as numbers for each class, of images: 10 digits have 100 for 10."""
+    percent: tuple[Annotated[float, Meta(gt=0, lt=100)], ...] = ()
+    """The same in hundredths of the training examples."""
     length: Count = 0
     """Tokens a sequence may have; 0 for what the model reads."""
     seed: int = 0

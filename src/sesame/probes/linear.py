@@ -35,7 +35,7 @@ from sesame.data.text import TextSet
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes.base import Answer, Ask, Item, Value
-from sesame.probes.softmax_regression import fit, standardised
+from sesame.tasks.softmax_regression import fit, standardised
 from sesame.probes.states import Word, Words, held_out_sentences, laid_out, spelled, word_states
 from sesame.probes.words import key_of, keyed_order, say_once, share
 from sesame.tasks import conll

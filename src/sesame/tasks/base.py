@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sesame.data.chance import bits, purpose_key
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
+from sesame.models.base import Backbone
 from sesame.pretext.base import Term
 from sesame.tasks.sequences import Sequences, TaskBatch
 
@@ -66,6 +67,10 @@ class Task(ABC, Generic[E, P]):
     """One kind of labelled data. `labels` are those of the training examples, in a fixed order."""
 
     kind: ClassVar[str]
+    reads: ClassVar[Literal["text", "images"]] = "text"
+    """What its examples are, and so the models that can learn it."""
+    unchanged: ClassVar[bool] = False
+    """What is read off features that are not trained is measured too (frozen.py); the kind has labels."""
     writes: ClassVar[bool] = False
     """A decoder writes the answers, a token at a time: the model is an encoder-decoder, and there is no head."""
 
@@ -97,8 +102,11 @@ class Task(ABC, Generic[E, P]):
         return list(examples)
 
     @abstractmethod
-    def encode(self, examples: Sequence[E], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
-        """The examples as sequences of at most `length` tokens, with targets where the examples have labels."""
+    def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Any:
+        """The examples as sequences of at most `length` tokens, with targets where the examples have labels.
+
+        Other things than text have no `vocabulary` and no `length`, and are encoded as their kind of network reads them.
+        """
 
     @abstractmethod
     def head(self, width: int, dropout: float) -> Head:
@@ -123,6 +131,19 @@ class Task(ABC, Generic[E, P]):
     @abstractmethod
     def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:
         """The predictions in the format the examples came in."""
+
+    def order(self, train: Sequence[E], seed: int) -> Int[np.ndarray, " example"]:
+        """In which order training examples are taken, where few are: a matter of each example's key and the seed."""
+        return keyed_order(train, "labels", seed)
+
+    # ------------------------------------------------------------------------ what is read off unchanged features
+    def raw(self, encoded: Any) -> Float[Tensor, "example number"]:
+        """Each example as it is, in numbers; only asked of a kind that has `unchanged`."""
+        raise NotImplementedError("abstract")
+
+    def features(self, backbone: Backbone, encoded: Any) -> Float[Tensor, "example width"]:
+        """What a backbone makes of each example; only asked of a kind that has `unchanged`."""
+        raise NotImplementedError("abstract")
 
     # ---------------------------------------------------------------------------------- what needs no backbone
     @abstractmethod

@@ -31,6 +31,8 @@ SUFFIXES = {
 """What the files of a folder hold, unless it is said otherwise."""
 PARTS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 """What the files of a folder, and the splits of a data set, are called."""
+IMAGES = ("digits",)
+"""Labelled images that are built in."""
 FEWEST = 10
 """Training examples below which none can be spared for dev."""
 
@@ -40,7 +42,7 @@ E = TypeVar("E", bound=Labelled)
 def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any, Any]:
     """The task that `spec` names, with its examples.
 
-    `spec` is `pydocs/NAME`; a task file (.json: a `config.Task` with its `kind`, paths counted from the file's folder);
+    `spec` is `pydocs/NAME`, or `digits`; a task file (.json: a `config.Task` with its `kind`, paths counted from the file's folder);
     a folder with train, dev and test files; or `hf:NAME/CONFIG`. `fields` are those of the kind, and `kind` itself,
     and outweigh the task file. Without a dev file a keyed tenth of the training examples is held out; without a test
     file the dev examples are reported. `skip_bad` leaves faulty examples out and counts them.
@@ -54,6 +56,8 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
         from sesame.tasks.pydocs import open_pydocs
 
         return open_pydocs(spec.removeprefix("pydocs/"))
+    if spec in IMAGES:
+        return task_data(spec, _decoded({"kind": "images", "train": spec, **fields}, lambda _: spec), notes)
     if spec.startswith("hf:"):
         return _from_hub(spec.removeprefix("hf:"), fields, notes)
     if path.is_dir():
@@ -65,7 +69,7 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
     like = [f"pydocs/{name}" for name in get_close_matches(path.name, TASKS)]
     meant = f" Did you mean {', '.join(like)}?" if like else ""
     raise UserError(
-        f"{spec}: no such task.{meant} Give pydocs/NAME (built in), a folder with train, dev and test files, a task "
+        f"{spec}: no such task.{meant} Give pydocs/NAME or digits (built in), a folder with train, dev and test files, a task "
         "file (.json), or hf:NAME."
     )
 
@@ -86,6 +90,10 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
     """The task that `c` describes, with the examples of its files."""
     if not c.train:
         raise UserError(f"{name}: there is nothing to learn from. Name a training file.")
+    if isinstance(c, config.Images):
+        from sesame.tasks.images import open_images
+
+        return open_images(name, c, notes)
     kind = class_of(c)
     train = kind.read(c, Path(c.train), notes)
     task = kind(c, kind.labels_of(c, train))
@@ -116,6 +124,10 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
         from sesame.tasks.tagging import Tagging
 
         return Tagging
+    if isinstance(c, config.Images):
+        from sesame.tasks.images import ImageClassification
+
+        return ImageClassification
     if isinstance(c, config.Seq2Seq):
         from sesame.tasks.seq2seq import Seq2Seq
 
