@@ -39,7 +39,7 @@ class Files:
     """How the files of a task are read; what a task file says is the default."""
 
     kind: str | None = None
-    """classification, regression, tagging, span-qa or seq2seq; else by the names of the files."""
+    """classification, regression, tagging, span-qa, seq2seq or images; else by the names of the files."""
     text: str | None = None
     """Column of the text."""
     pair: str | None = None
@@ -65,7 +65,8 @@ class Files:
 class Finetune:
     """Train a head and the model on labelled data, beside the same from scratch, its embeddings alone, and TF-IDF.
 
-    TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
+    Of a model of images beside scratch, and what is read off the raw pixels, a random network and the model itself
+    unchanged. TASK is pydocs/NAME (built in: area, names, match, params, summary); of images digits; a folder with train, dev and test files (.tsv,
     .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
     """
 
@@ -117,7 +118,7 @@ def finetune_command(argv: list[str]) -> int:
     tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * (1 + len(settings.labels))
+    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * (1 + len(settings.labels + settings.per_class + settings.percent))
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,
@@ -167,6 +168,9 @@ def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
 def _table(title: str, points: dict[str, dict[str, Any]]) -> Any:
     """A column for each of `points`, a row for each way to get at the answer."""
     rows = [(row, *(_score(point.get(name)) for point in points.values())) for name, row in ROWS.items()]
+    for part in ("also", "gains"):
+        names = dict.fromkeys(name for point in points.values() for name in point.get(part, {}))
+        rows += [(name, *(_score(point.get(part, {}).get(name)) for point in points.values())) for name in names]
     return table(f"{title} (mean ± standard error over seeds)", ["", *points], [r for r in rows if any(r[1:])])
 
 

@@ -328,12 +328,7 @@ def verdict(result: Point) -> str:
     pretrained = reading.score(result, "pretrained")
     if result.gain is None or pretrained is None:
         return "no comparison"
-    if result.gain.se is None:
-        said = "one seed, so no error is known"
-    elif is_clear(result.gain):
-        said = "clear gain" if result.gain.mean > 0 else "clear loss"
-    else:
-        said = "no clear difference"
+    said = outcome(result.gain)
     rivals = [
         ("embeddings", "embeddings alone"),
         ("tfidf", "TF-IDF"),
@@ -341,7 +336,17 @@ def verdict(result: Point) -> str:
         ("copied", "the source, copied"),
     ]
     unbeaten = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= pretrained.mean]
-    return said + (f"; not above {' and '.join(unbeaten)}" if unbeaten else "")
+    said += f"; not above {' and '.join(unbeaten)}" if unbeaten else ""
+    return "; ".join([said, *(f"{name}: {outcome(gain)}" for name, gain in result.gains.items())])
+
+
+def outcome(gain: Gain) -> str:
+    """Whether a gain is more than chance."""
+    if gain.se is None:
+        return "one seed, so no error is known"
+    if is_clear(gain):
+        return "clear gain" if gain.mean > 0 else "clear loss"
+    return "no clear difference"
 
 
 def best_column(result: Point) -> str:
