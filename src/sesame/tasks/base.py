@@ -36,6 +36,21 @@ class Labelled(Protocol):
         """`file:line`, for messages."""
 
 
+@runtime_checkable
+class Encodings(Protocol):
+    """Examples as a network reads them: `Sequences` of tokens, or images."""
+
+    @property
+    def owner(self) -> Int[np.ndarray, " thing"]:
+        """The example that each thing that is read belongs to."""
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """What is to be predicted; None where there are no labels."""
+
+    def __len__(self) -> int: ...
+
+
 E = TypeVar("E", bound=Labelled)
 P = TypeVar("P")
 
@@ -102,7 +117,7 @@ class Task(ABC, Generic[E, P]):
         return list(examples)
 
     @abstractmethod
-    def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Any:
+    def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Encodings:
         """The examples as sequences of at most `length` tokens, with targets where the examples have labels.
 
         Other things than text have no `vocabulary` and no `length`, and are encoded as their kind of network reads them.

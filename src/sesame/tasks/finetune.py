@@ -21,10 +21,9 @@ from sesame.engine import optim
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
-from sesame.tasks.base import Task, TaskData
+from sesame.tasks.base import Encodings, Task, TaskData
 from sesame.tasks.network import Network, predict
 from sesame.tasks.reading import model_for, name, positions, reach
-from sesame.tasks.sequences import Sequences
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +37,9 @@ class Encoded:
     """A task's examples as one model reads them."""
 
     data: TaskData[Any, Any]
-    train: Sequences
-    dev: Sequences
-    test: Sequences
+    train: Encodings
+    dev: Encodings
+    test: Encodings
     pad: int
     length: int
     """Tokens a sequence may have; 0 where there are none."""

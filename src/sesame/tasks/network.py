@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.models.layer_mix import LayerMix
-from sesame.tasks.base import Head, Task
+from sesame.tasks.base import Encodings, Head, Task
 from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
 
 MOST = 0.75
@@ -82,7 +82,7 @@ def groups_of(lengths: Int[np.ndarray, " sequence"]) -> list[Int[np.ndarray, " c
 
 
 def predict(
-    task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Sequences, pad: int
+    task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Encodings, pad: int
 ) -> list[Any]:
     """One prediction an example. Raises UserError where not one example gave a sequence to read."""
     if not len(sequences):
