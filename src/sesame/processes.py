@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from itertools import islice
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -69,6 +69,27 @@ class Pool(Generic[Argument, Result]):
         if self.threads is not None:
             self.threads.shutdown(wait=False, cancel_futures=True)
         self.stack.close()
+
+
+def here_or_on_all_cores(
+    arguments: Iterator[Argument],
+    here: Callable[[], Callable[[Argument], Result]],
+    make: Callable[[], Callable[[Argument], Result]],
+    alone: int,
+    doing: str,
+    hint: str,
+) -> Generator[Result]:
+    """The function of each argument, in order: in this process, made by `here`, where there are at most `alone`; where
+    there are more, in a `Pool` of all cores. Close the generator when it is left early: that ends its workers.
+    """
+    first = list(islice(arguments, alone + 1))
+    much, arguments = len(first) > alone, chain(first, arguments)
+    del first
+    if much and (count := cores()) > 1:
+        with Pool(count, make, doing, hint) as pool:
+            yield from pool.map(arguments)
+    else:
+        yield from map(here(), arguments)
 
 
 def _in_order(begun: deque[Future[Result]], others: Iterator[Future[Result]]) -> Generator[Result]:

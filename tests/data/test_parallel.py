@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sesame import processes
 from sesame.data import parallel
 from sesame.data.parallel import parts
 from sesame.data.prepare import prepare
@@ -32,7 +33,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers from the second small batch on."""
     monkeypatch.setattr(parallel, "BATCH", 500)
     monkeypatch.setattr(parallel, "ALONE", 1)
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
 
 
 def documents() -> Iterator[Document]:
@@ -55,7 +56,7 @@ def test_all_cores_give_the_same_store(two_cores: None, tmp_path: Path, monkeypa
     for name in ("together", "alone"):
         prepare([tmp_path / "a.txt"], tmp_path / name, vocab=90, progress=tell)
         assert len(seen) == 2 and children() == before
-        monkeypatch.setattr(parallel, "cores", lambda: 1)
+        monkeypatch.setattr(processes, "cores", lambda: 1)
     files = sorted(path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*") if path.is_file())
     assert len(files) > 7
     for file in files:
@@ -118,9 +119,10 @@ def test_workers_end_with_the_program_that_started_them(how: signal.Signals, tmp
     """A program without a `__main__` guard, which stops in the middle of its text until it is ended."""
     (tmp_path / "program.py").write_text(
         "import os, pathlib, signal, time\n"
+        "from sesame import processes\n"
         "from sesame.data import parallel, prepare, sources\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
-        "parallel.BATCH, parallel.ALONE, parallel.cores = 100, 1, lambda: 2\n"
+        "parallel.BATCH, parallel.ALONE, processes.cores = 100, 1, lambda: 2\n"
         "def documents(*_):\n"
         "    for i in range(10):\n"
         "        yield sources.Document('a sentence of text. ' * 10, 0, '')\n"

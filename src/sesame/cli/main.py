@@ -29,6 +29,9 @@ VERBS = (
     Verb(("data", "prepare"), "turn text into a tokenizer and a token store", "data", "prepare_command"),
     Verb(("data", "show"), "what a prepared folder holds, and what was skipped and why", "data", "show_command"),
     Verb(
+        ("data", "views"), "images beside what a recipe makes of them: a contact sheet", "data_views", "views_command"
+    ),
+    Verb(
         ("pretrain",), "train a recipe on text, or go on with a run (--resume, --from)", "pretrain", "pretrain_command"
     ),
     Verb(("compare",), "train recipes that differ in one thing, and measure all alike", "compare", "compare_command"),

@@ -7,7 +7,7 @@ Every value is a frozen `msgspec.Struct`: msgspec reads and writes it as JSON an
 from sesame.config.augment import VIEWS, Augment, Views
 from sesame.config.data import Data, ImageData, Phase, SpeechData, TextData, Twin
 from sesame.config.engine import Optimizer, Probe, Recipe, Watch
-from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, Transformer, WordVectors
+from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, ResNet, Transformer, ViT, WordVectors
 from sesame.config.pretext import (
     Apc,
     Bert,
@@ -83,6 +83,7 @@ __all__ = [
     "Rate",
     "Recipe",
     "Regression",
+    "ResNet",
     "SentencePermutation",
     "Seq2Seq",
     "SimClr",
@@ -102,6 +103,7 @@ __all__ = [
     "TokenShuffling",
     "Transformer",
     "Twin",
+    "ViT",
     "Views",
     "Watch",
     "WordVectors",

@@ -61,11 +61,26 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
 
 
 class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
-    """Images in memory; `digits` is built in."""
+    """Images, decoded once into bytes that are memory-mapped; `digits` is built in."""
 
     source: str = "digits"
+    """A folder with a folder per class, or of images alone; such a folder in a .zip; .npz, .npy, IDX (MNIST) or CIFAR's
+    binary files; .parquet files or hf:NAME[/CONFIG] with a column of images; digits."""
     rows: Positive = 256
     """Images in one optimiser step."""
+    size: Count = 0
+    """Height and width that images are brought to (the shorter side, then the middle); 0 for the commonest of theirs
+    where that is at most 128, and 224 where it is more."""
+    channels: Literal[0, 1, 3] = 0
+    """1 for grey, 3 for colours; 0 for what the images are."""
+    image_field: str = "image"
+    """Column of Parquet files and hub data sets that holds the image, …"""
+    label_field: str = "label"
+    """… and the one that holds its label; data may have none."""
+    skip_bad: bool = False
+    """Leave out what cannot be read, count and report it, instead of stopping."""
+    cache: str = ""
+    """Folder for the decoded bytes; empty for the user's own (~/.cache/sesame, or what XDG_CACHE_HOME says)."""
 
 
 class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):

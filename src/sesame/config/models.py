@@ -74,7 +74,41 @@ class ConvNet(Struct, frozen=True, kw_only=True, tag="convnet"):
     """A small residual conv net for images on a CPU."""
 
     channels: tuple[Positive, ...] = (32, 64, 128)
-    in_channels: Positive = 1
+    """Of each stage; each but the first halves height and width."""
+    in_channels: Count = 0
+    """Channels of the images; 0 takes the data's, and 1 where nobody says."""
+    stride: Positive = 1
+    """Of the first convolution; 2 is for photos on a CPU: a quarter of the work."""
+
+
+class ResNet(Struct, frozen=True, kw_only=True, tag="resnet"):
+    """A residual network (He et al. 2016), as torchvision builds and names it, without its classifier."""
+
+    depth: Literal[18, 34, 50] = 18
+    stem: Literal["auto", "small", "large"] = "auto"
+    """large: 7x7 with stride 2, then max-pooling; small: 3x3 with stride 1 alone, for small images; auto: small up to
+    64x64."""
+    in_channels: Count = 0
+    """Channels of the images; 0 takes the data's, and 3 where nobody says."""
+    image: Count = 0
+    """Height and width of the images; 0 takes the data's."""
+
+
+class ViT(Struct, frozen=True, kw_only=True, tag="vit"):
+    """A vision transformer (Dosovitskiy et al. 2021): patches of an image are the positions of the one Transformer."""
+
+    layers: Positive = 12
+    width: Positive = 192
+    heads: Positive = 3
+    ffn: Positive = 768
+    patch: Count = 0
+    """Height and width of a patch; 0 for 16, and 4 for images up to 64x64."""
+    image: Count = 0
+    """Height and width of the images; 0 takes the data's."""
+    in_channels: Count = 0
+    """Channels of the images; 0 takes the data's, and 3 where nobody says."""
+    norm_eps: Above0 = 1e-6
+    dropout: Rate = 0.0
 
 
 class WordVectors(Struct, frozen=True, kw_only=True, tag="word-vectors"):
@@ -121,4 +155,4 @@ class Elmo(Struct, frozen=True, kw_only=True, tag="elmo"):
         return "none"
 
 
-Backbone = Transformer | EncoderDecoder | ConvNet | WordVectors | Elmo
+Backbone = Transformer | EncoderDecoder | ConvNet | ResNet | ViT | WordVectors | Elmo

@@ -13,3 +13,19 @@ def open_data(c: config.Data) -> Any:
 
         return TextSet.open(c)
     return c
+
+
+FACTS = ("vocab", "features", "in_channels", "image")
+"""Fields of a backbone that are 0 where they are left to the data."""
+
+
+def facts(c: config.Data, data: Any) -> dict[str, int]:
+    """What the data say of these."""
+    if isinstance(c, config.TextData):
+        return {"vocab": data.vocabulary.size}
+    if isinstance(c, config.SpeechData):
+        return {"features": c.mels}
+    from sesame.data.images import open_source
+
+    channels, height = open_source(c).pixels.shape[1:3]
+    return {"in_channels": channels, "image": height}

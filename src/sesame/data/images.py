@@ -1,15 +1,15 @@
-"""Images in memory, in keyed order. `digits` is built in: 1797 handwritten digits of 8x8 grey pixels (scikit-learn)."""
+"""Images in keyed order. `digits` is built in: 1797 handwritten digits of 8x8 grey pixels (scikit-learn)."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Int, UInt8, UInt64
+from jaxtyping import Int, UInt8
 
 from sesame.config import ImageData
 from sesame.data.batch import Cursor, ImageBatch, Step
+from sesame.data.decoding import content_keys
+from sesame.data.image_store import Images, open_images
 from sesame.data.order import HELD_OUT_SEED, Order, held_out
-from sesame.errors import UserError, nearest
 
 
 def digits() -> tuple[UInt8[np.ndarray, "image 1 8 8"], Int[np.ndarray, " image"]]:
@@ -21,24 +21,25 @@ def digits() -> tuple[UInt8[np.ndarray, "image 1 8 8"], Int[np.ndarray, " image"
     return grey[:, None], found.target.astype(np.int64)
 
 
-SOURCES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"digits": digits}
+BUILT_IN: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"digits": digits}
 
 
-def content_keys(pixels: UInt8[np.ndarray, "image channel height width"]) -> UInt64[np.ndarray, " image"]:
-    """64 bits that stand for what each image shows, wherever it is kept."""
-    shape = repr(pixels.shape[1:]).encode()
-    hashes = (hashlib.blake2b(shape + image.tobytes(), digest_size=8).digest() for image in pixels)
-    return np.frombuffer(b"".join(hashes), np.dtype("<u8")).astype(np.uint64)
+def open_source(data: ImageData) -> Images:
+    """The images that a configuration names. UserError where there are none, or bad ones."""
+    if data.source not in BUILT_IN:
+        return open_images(data)
+    pixels, label = BUILT_IN[data.source]()
+    names = tuple(str(i) for i in range(int(label.max()) + 1))
+    return Images(pixels, content_keys(pixels), label, names, {})
 
 
 class ImageStream:
     """A set of images as batches; a tenth, by hash of content, is held out."""
 
     def __init__(self, data: ImageData, seed: int, rank: int = 0, world: int = 1):
-        if data.source not in SOURCES:
-            raise UserError(f"No image source is called {data.source!r}.{nearest(data.source, SOURCES)}")
-        self.pixels, self.label = SOURCES[data.source]()
-        self.key = content_keys(self.pixels)
+        images = open_source(data)
+        self.pixels, self.key, self.label, self.names = images.pixels, images.key, images.label, images.names
+        self.skipped = images.skipped
         self.seed, self.rows = seed, data.rows
         away = held_out(self.key)
         self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
@@ -59,5 +60,9 @@ class ImageStream:
     def batch(self, image: Int[np.ndarray, " image"], seed: int, epoch: int) -> ImageBatch:
         """The images of these numbers."""
         return ImageBatch(
-            pixels=self.pixels[image], key=self.key[image], seed=seed, epoch=epoch, label=self.label[image]
+            pixels=self.pixels[image],
+            key=self.key[image],
+            seed=seed,
+            epoch=epoch,
+            label=None if self.label is None else self.label[image],
         )

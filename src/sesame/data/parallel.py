@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
 
 import numpy as np
 from jaxtyping import Int, UInt8, UInt64
@@ -17,7 +16,7 @@ from tokenizers import Tokenizer
 from sesame.data.encode import Encoder
 from sesame.data.sources import Document
 from sesame.data.tokenizer import Vocabulary
-from sesame.processes import Pool, cores
+from sesame.processes import here_or_on_all_cores
 
 BATCH = 1 << 19
 """Characters encoded at a time."""
@@ -54,15 +53,11 @@ def parts(documents: Iterable[Document], vocabulary: Vocabulary) -> Generator[Pa
 
     Close the generator when it is left early: that ends its workers.
     """
-    batches = _batches(documents)
-    first = list(islice(batches, ALONE + 1))
-    much, batches = len(first) > ALONE, chain(first, batches)
-    del first
-    if much and (count := cores()) > 1:
-        yield from _on_all_cores(batches, vocabulary, count)
-    else:
-        encoder = Encoder(vocabulary)
-        yield from (_part(encoder, batch) for batch in batches)
+    make = partial(_encoding, vocabulary.tokenizer.to_str(), vocabulary.special)
+    hint = "Nothing was written. Free some, or use fewer cores (taskset -c 0 sesame …), and try again."
+    yield from here_or_on_all_cores(
+        _batches(documents), lambda: partial(_part, Encoder(vocabulary)), make, ALONE, "encoding text", hint
+    )
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -93,13 +88,6 @@ def _part(encoder: Encoder, batch: Sequence[Document]) -> Part:
         bytes=sum(map(len, raw)),
         no_token=tuple(d.where for d, length in zip(batch, encoded.lengths, strict=True) if not length),
     )
-
-
-def _on_all_cores(batches: Iterator[list[Document]], vocabulary: Vocabulary, count: int) -> Generator[Part]:
-    make = partial(_encoding, vocabulary.tokenizer.to_str(), vocabulary.special)
-    hint = "Nothing was written. Free some, or use fewer cores (taskset -c 0 sesame …), and try again."
-    with Pool(count, make, "encoding text", hint) as pool:
-        yield from pool.map(batches)
 
 
 def _encoding(tokenizer: str, special: dict[str, str]) -> Callable[[Sequence[Document]], Part]:

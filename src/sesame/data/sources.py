@@ -69,17 +69,24 @@ Bad = Callable[[str, str], None]
 def documents(sources: Sequence[str], options: SourceOptions, skips: Skips) -> Iterator[Document]:
     """Every document of every source, in order. What has no text is skipped and counted in `skips`."""
 
-    def bad(reason: str, message: str) -> None:
-        if not options.skip_bad:
-            raise UserError(f"{message} Mend it, or pass --skip-bad to leave such things out and count them.")
-        skips.add(reason, message)
-
+    bad = judge(options.skip_bad, skips)
     for number, source in enumerate(sources):
         for text, where in _read_source(source, options, bad, skips):
             if text.strip():
                 yield Document(text, number, where)
             else:
                 skips.add("empty document", where)
+
+
+def judge(skip_bad: bool, skips: Skips, option: str = "--skip-bad") -> Bad:
+    """What is done about bad input: an error, or with `skip_bad` a count."""
+
+    def bad(reason: str, message: str) -> None:
+        if not skip_bad:
+            raise UserError(f"{message} Mend it, or pass {option} to leave such things out and count them.")
+        skips.add(reason, message)
+
+    return bad
 
 
 def fingerprint(sources: Sequence[str]) -> list[Any]:
@@ -90,11 +97,14 @@ def fingerprint(sources: Sequence[str]) -> list[Any]:
         if _is_pydocs(source):
             told.append(pydocs.version())
         elif not source.startswith("hf:"):
-            for path in _files(source, Skips()):
-                if path.exists():
-                    status = path.stat()
-                    told.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+            told += [stamp(path) for path in files(source, Skips()) if path.exists()]
     return told
+
+
+def stamp(path: Path) -> list[Any]:
+    """What tells a file from another one, or from itself before it was changed, without reading it."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 # ------------------------------------------------------------------------------------- what a source is
@@ -112,22 +122,22 @@ def _read_source(source: str, options: SourceOptions, bad: Bad, skips: Skips) ->
         yield from _hub(source[3:], options, bad)
     else:
         found = False
-        for path in _files(source, skips):
+        for path in files(source, skips):
             found = True
             yield from _read_file(path, options, bad)
         if not found:
             bad("no such file", f"{source}: no such file, or nothing there ends in {', '.join(_ENDINGS)}.")
 
 
-def _files(source: str, skips: Skips) -> Iterator[Path]:
+def files(source: str, skips: Skips, endings: Sequence[str] = _ENDINGS, kind: str = "text") -> Iterator[Path]:
     """The files of a path, a folder (sorted, with its folders) or a glob; a folder's other files are counted."""
     path = Path(source).expanduser()
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            if file.suffix in _ENDINGS:
+            if file.suffix.lower() in endings:
                 yield file
             else:
-                skips.add("not a kind of text file", str(file))
+                skips.add(f"not a kind of {kind} file", str(file))
     elif path.exists():
         yield path
     elif glob.has_magic(source):
@@ -153,11 +163,11 @@ def _read_file(path: Path, options: SourceOptions, bad: Bad) -> Iterator[tuple[s
         bad("no such file", f"{path}: no such file.")
     except OSError as error:
         bad("unreadable file", f"{path}: cannot be read ({error.strerror or error}).")
-    except _Broken as error:
+    except Broken as error:
         bad("damaged file", f"{path}: {error}")
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """A file whose bytes are not what its name says."""
 
 
@@ -170,9 +180,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 while block := file.read(_BLOCK):
                     yield block
         except EOFError:
-            raise _Broken("the gzip file is cut short; its end is missing.") from None
+            raise Broken("the gzip file is cut short; its end is missing.") from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise _Broken(f"not a whole gzip file ({error}).") from None
+            raise Broken(f"not a whole gzip file ({error}).") from None
     else:
         with open(path, "rb") as file:
             yield from _zstd(file) if path.suffix == ".zst" else iter(lambda: file.read(_BLOCK), b"")
@@ -188,7 +198,7 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
             try:
                 block, inside = frame.decompress(compressed), True
             except zstandard.ZstdError as error:
-                raise _Broken(f"not a whole zstd file ({error}).") from None
+                raise Broken(f"not a whole zstd file ({error}).") from None
             if block:
                 yield block
             compressed = b""
@@ -196,7 +206,7 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
                 compressed, inside = frame.unused_data, False
                 frame = zstandard.ZstdDecompressor().decompressobj()
     if inside:
-        raise _Broken("the zstd file is cut short; its end is missing.")
+        raise Broken("the zstd file is cut short; its end is missing.")
 
 
 def _not_binary(blocks: Iterator[bytes], path: Path) -> Iterator[bytes]:
@@ -204,10 +214,10 @@ def _not_binary(blocks: Iterator[bytes], path: Path) -> Iterator[bytes]:
     for number, block in enumerate(blocks):
         if number == 0:
             if block.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise _Broken("UTF-16 text; convert the file to UTF-8.")
+                raise Broken("UTF-16 text; convert the file to UTF-8.")
             block = block.removeprefix(b"\xef\xbb\xbf")
         if b"\0" in block:
-            raise _Broken(f"binary, not text (a NUL byte in block {number + 1} of 1 MiB).")
+            raise Broken(f"binary, not text (a NUL byte in block {number + 1} of 1 MiB).")
         yield block
 
 
@@ -314,7 +324,7 @@ def _parquet(path: Path, options: SourceOptions, bad: Bad) -> Iterator[tuple[str
                     else:
                         bad("no text in row", f"{path}: row {row} has no string in the column {options.text_field!r}.")
     except pa.ArrowException as error:
-        raise _Broken(f"not a whole Parquet file ({str(error).splitlines()[0]}).") from None
+        raise Broken(f"not a whole Parquet file ({str(error).splitlines()[0]}).") from None
 
 
 def _hub(name: str, options: SourceOptions, bad: Bad) -> Iterator[tuple[str, str]]:

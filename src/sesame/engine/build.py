@@ -9,6 +9,7 @@ import torch
 
 from sesame import config, interop, models, pretext
 from sesame.config import Recipe
+from sesame.data import facts
 from sesame.data.chance import seed_for
 from sesame.data.text import TextSet
 from sesame.data.tokenizer import Vocabulary
@@ -75,28 +76,20 @@ def freeze(recipe: Recipe, data: Any) -> Recipe:
         precision = "bf16" if device == "cuda" else "fp32"
     return msgspec.structs.replace(
         recipe,
-        backbone=_sized(recipe.backbone, recipe.data, data),
+        backbone=_sized(recipe.backbone, facts(recipe.data, data)),
         threads=recipe.threads or cores(),
         device=device,
         precision=precision,
     )
 
 
-def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.Backbone:
-    """The backbone with the vocabulary of the text, or the width of the frames, where it leaves them open."""
+def _sized(backbone: config.Backbone, known: dict[str, int]) -> config.Backbone:
+    """The backbone with what the data know (a vocabulary, the width of frames, the size of images) where it leaves it
+    open."""
     if isinstance(backbone, config.EncoderDecoder):
-        encoder, decoder = _sized(backbone.encoder, source, data), _sized(backbone.decoder, source, data)
+        encoder, decoder = _sized(backbone.encoder, known), _sized(backbone.decoder, known)
         return msgspec.structs.replace(backbone, encoder=encoder, decoder=decoder)
-    if not isinstance(backbone, config.Transformer | config.WordVectors | config.Elmo):
-        return backbone
-    vocabulary = vocabulary_of(data)
-    if isinstance(backbone, config.WordVectors | config.Elmo):
-        return msgspec.structs.replace(backbone, vocab=backbone.vocab or (vocabulary.size if vocabulary else 0))
-    if backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
-        return msgspec.structs.replace(backbone, vocab=vocabulary.size)
-    if isinstance(source, config.SpeechData) and not backbone.features:
-        return msgspec.structs.replace(backbone, features=data.mels)
-    return backbone
+    return msgspec.structs.replace(backbone, **{k: v for k, v in known.items() if getattr(backbone, k, None) == 0})
 
 
 def _stacks(backbone: config.Backbone) -> tuple[config.Backbone, ...]:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from sesame import config as settings
+from sesame.data import FACTS
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint
 from sesame.engine.checkpoint import Checkpoint, Manifest
@@ -241,8 +242,9 @@ def check_free(path: Path, recipe: settings.Recipe) -> None:
 
 
 def differences(there: settings.Recipe, here: settings.Recipe, most: int = 3) -> str:
-    """The first settings that differ, with both values. What is measured at the start is no difference."""
+    """The first settings that differ, with both values. What is measured or asked of the data at the start is none."""
     measured = {"threads", "device", "precision", "steps", "eval_every", "save_every", "watch.seconds"}
+    measured |= {f"backbone.{stack}{name}" for stack in ("", "encoder.", "decoder.") for name in FACTS}
     a, b = _flat(msgspec.to_builtins(there)), _flat(msgspec.to_builtins(here))
     keys = [
         k for k in a | b if a.get(k) != b.get(k) and not ((k in measured and not (b.get(k) or 0)) or b.get(k) == "auto")

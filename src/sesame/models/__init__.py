@@ -8,13 +8,17 @@ from sesame.models.base import Backbone
 from sesame.models.convnet import ConvNet
 from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
+from sesame.models.resnet import ResNet
 from sesame.models.transformer import Transformer
+from sesame.models.vit import ViT
 from sesame.models.word_vectors import WordVectors
 
 MODELS: dict[type, Callable[[Any], Backbone]] = {
     config.Transformer: Transformer,
     config.EncoderDecoder: EncoderDecoder,
     config.ConvNet: ConvNet,
+    config.ResNet: ResNet,
+    config.ViT: ViT,
     config.WordVectors: WordVectors,
     config.Elmo: Elmo,
 }

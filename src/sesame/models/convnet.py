@@ -37,7 +37,7 @@ class ConvNet(Backbone):
         super().__init__()
         first = c.channels[0]
         self.config, self.width = c, c.channels[-1]
-        self.stem, self.stem_norm = convolution(c.in_channels, first), nn.BatchNorm2d(first)
+        self.stem, self.stem_norm = convolution(c.in_channels or 1, first, c.stride), nn.BatchNorm2d(first)
         inward = (first, *c.channels[:-1])
         self.blocks = nn.ModuleList(
             Block(a, b, stride=1 if i == 0 else 2) for i, (a, b) in enumerate(zip(inward, c.channels, strict=True))
