@@ -4,13 +4,11 @@ import itertools
 import math
 
 import msgspec
-import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 
 from sesame import config
-from sesame.data.batch import Cursor, ImageBatch, Pixels
+from sesame.data.batch import Cursor, ImageBatch
 from sesame.data.images import ImageStream
 from sesame.models.convnet import ConvNet
 from sesame.pretext.base import Objective

@@ -32,6 +32,7 @@ def split(whole: Objective):
 
 def ctr(q: list[list[float]], k: list[list[float]], temperature: float) -> float:
     """Algorithm 1's `ctr`, summed over the images."""
+
     def cosine(a: list[float], b: list[float]) -> float:
         return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
@@ -47,7 +48,9 @@ def test_the_loss_is_that_of_algorithm_1():
     divided = split(whole)
     first, second = whole.pretext.views(divided)
     term = whole(divided)["moco"]
-    online = [whole.pretext.predictor(whole.pretext.projector(whole.backbone(v).last)).tolist() for v in (first, second)]
+    online = [
+        whole.pretext.predictor(whole.pretext.projector(whole.backbone(v).last)).tolist() for v in (first, second)
+    ]
     keys = [whole.pretext.slow(v).tolist() for v in (first, second)]
     expected = ctr(online[0], keys[1], 0.2) + ctr(online[1], keys[0], 0.2)
     assert term.count == 10

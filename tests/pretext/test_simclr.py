@@ -27,6 +27,7 @@ def batch(rows: int = 12):
 
 def by_hand(z: list[list[float]], temperature: float) -> float:
     """Equation 1 and the sum over both directions; z_k and z_{k+N} are views of one image."""
+
     def similarity(a: list[float], b: list[float]) -> float:
         return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 

@@ -94,3 +94,16 @@ def test_every_way_has_a_row_and_the_linear_ones_are_compared_seed_by_seed():
     assert all((scores.argmax(1) == test).double().mean() > 0.6 for scores in found.values())
     scores = {"random network, linear": [0.5, 0.6], "pretrained, frozen, linear": [0.7, 0.9]}
     assert gains(scores) == {"pretrained, frozen over random network": ([0.7, 0.9], [0.5, 0.6])}
+
+
+def test_what_every_seed_has_the_same_is_measured_once_and_stands_beside_each():
+    x, label, _, _ = features()
+    found = ways({RAW: x, RANDOM: x, FROZEN: x}, label, LABELS, 1, lambda _: 0.0, frozen.SAME)
+    assert list(found) == [
+        "random network, linear", "random network, kNN (k 20, T 0.07)", "pretrained, frozen, linear by SGD, 90 epochs"
+    ]  # fmt: skip
+    once = {"raw input, linear": [0.4], "random network, linear": [0.5, 0.6], "pretrained, frozen, linear": [0.7]}
+    assert gains(once) == {
+        "pretrained, frozen over random network": ([0.7, 0.7], [0.5, 0.6]),
+        "pretrained, frozen over raw input": ([0.7], [0.4]),
+    }

@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from sesame.cli.output import emit, table
 from sesame.cli.pretrain import checked
-from sesame.config import FineTune
+from sesame.config import FineTune, ImageData
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,10 @@ class Files:
     metric: str | None = None
     """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc;
     rouge_l, rouge_1, rouge_2, bleu, exact."""
+    size: int | None = None
+    """Height and width that images are brought to; else the run's."""
+    channels: int | None = None
+    """Channels of images: 1 for grey, 3 for colours; else the run's."""
     pooling: str | None = None
     """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
 
@@ -115,10 +119,16 @@ def finetune_command(argv: list[str]) -> int:
 
     check_free(options.out)
     arms: tuple[Arm, ...] = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else ARMS
-    tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
+    asked = {name: value for name, value in asdict(options.files).items() if value is not None}
+    data = _images_of(options.run)
+    tasks = [open_task(spec, options.skip_bad, **_as_images(spec, data) | asked) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * (1 + len(settings.labels + settings.per_class + settings.percent))
+    trainings = (
+        sum(len(arms_of(data.task, arms)) for data in tasks)
+        * options.seeds
+        * (1 + len(settings.labels + settings.per_class + settings.percent))
+    )
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,
@@ -139,6 +149,22 @@ def finetune_command(argv: list[str]) -> int:
         path=None,
     )
     return 0
+
+
+def _as_images(spec: str, data: ImageData | None) -> dict[str, Any]:
+    """How a source is read where the run is one of images: as images, and as the run's were."""
+    if data is None or spec.startswith("pydocs/") or Path(spec).suffix == ".json":
+        return {}
+    return {"kind": "images"} | {name: n for name in ("size", "channels") if (n := getattr(data, name))}
+
+
+def _images_of(run: str) -> ImageData | None:
+    """The data of a run of images; None for any other model."""
+    from sesame.engine.run import Run, is_run
+
+    folder = next((path for path in (Path(run), Path(run).parent.parent) if is_run(path)), None)
+    data = Run.open(folder).recipe.data if folder else None
+    return data if isinstance(data, ImageData) else None
 
 
 # ----------------------------------------------------------------------------------------------- report

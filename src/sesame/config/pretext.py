@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from sesame.config.augment import VIEWS, Views
-from sesame.config.types import Above0, Count, Positive, Rate
+from sesame.config.types import Above0, Positive, Rate
 
 
 class Bert(Struct, frozen=True, kw_only=True, tag="bert"):

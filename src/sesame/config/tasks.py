@@ -119,10 +119,18 @@ class Seq2Seq(TaskFiles, frozen=True, kw_only=True, tag="seq2seq"):
 
 
 class Images(TaskFiles, frozen=True, kw_only=True, tag="images"):
-    """A class for an image. Files are what image data are read from; without test, the tenth of train that pretraining
-    holds out by content too."""
+    """A class for an image. Files are what image data are read from (`ImageData.source`); without test, the tenth of
+    train that pretraining on it holds out."""
 
     metric: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
+    size: Count = 0
+    """Height and width that images are brought to; 0 for what suits them (`ImageData.size`)."""
+    channels: Literal[0, 1, 3] = 0
+    """1 for grey, 3 for colours; 0 for what the images are."""
+    image_field: str = "image"
+    """Column of Parquet files and hub data sets that holds the image, …"""
+    label_field: str = "label"
+    """… and its label."""
 
 
 Task = Classification | Regression | Tagging | SpanQA | Seq2Seq | Images

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sesame.data.chance import bits, purpose_key
-from sesame.data.tokenizer import Vocabulary
+from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.pretext.base import Term
@@ -146,6 +146,9 @@ class Task(ABC, Generic[E, P]):
     @abstractmethod
     def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:
         """The predictions in the format the examples came in."""
+
+    def check_model(self, model: Model, examples: Sequence[E]) -> None:
+        """Raise UserError where the model cannot read these examples; what kind it is, is checked already."""
 
     def order(self, train: Sequence[E], seed: int) -> Int[np.ndarray, " example"]:
         """In which order training examples are taken, where few are: a matter of each example's key and the seed."""

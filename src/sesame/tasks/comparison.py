@@ -290,7 +290,8 @@ class Comparison:
             def on_dev(found: frozen.Scores) -> float:
                 return task.metrics(self.data.dev, task.decode(self.data.dev, encoded.dev, found.numpy()))[task.metric]
 
-            for name, found in frozen.ways(features, label, len(task.labels), seed, on_dev).items():
+            known = () if labels else frozen.SAME & set(scores)
+            for name, found in frozen.ways(features, label, len(task.labels), seed, on_dev, known).items():
                 metrics = task.metrics(self.data.test, task.decode(self.data.test, encoded.test, found.numpy()))
                 scores.setdefault(name, []).append(metrics[task.metric])
                 told = {"event": "baseline", "task": self.data.name, "arm": name, "seed": seed, "labels": labels}

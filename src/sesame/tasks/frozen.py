@@ -6,7 +6,7 @@ the same network with random weights, and to the raw input.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -77,9 +77,7 @@ def nearest(
     return torch.cat(found)
 
 
-def by_protocol(
-    x: Features, label: Int64[Tensor, " train"], labels: int, seed: int
-) -> Float[Tensor, "test label"]:
+def by_protocol(x: Features, label: Int64[Tensor, " train"], labels: int, seed: int) -> Float[Tensor, "test label"]:
     """Scores on test of a linear layer trained by SimCLR's protocol: 90 epochs of SGD with Nesterov's momentum 0.9, no
     decay, rate 0.1 · rows/256 falling along a cosine; the last weights, whatever dev says. Here without augmentation,
     since features are computed once.
@@ -110,6 +108,8 @@ LINEAR = "linear"
 BY_NEIGHBOURS = f"kNN (k {NEIGHBOURS}, T {TEMPERATURE})"
 PROTOCOL = f"linear by SGD, {EPOCHS} epochs"
 RAW, RANDOM, FROZEN = "raw input", "random network", "pretrained, frozen"
+SAME = {named(what, how) for what in (RAW, FROZEN) for how in (LINEAR, BY_NEIGHBOURS)}
+"""Rows that leave nothing to chance: from the same examples, every seed has the same score."""
 GAINS = {f"{FROZEN} over {RANDOM}": (FROZEN, RANDOM), f"{FROZEN} over {RAW}": (FROZEN, RAW)}
 """Of the linear rows, seed by seed."""
 
@@ -120,18 +120,29 @@ def ways(
     labels: int,
     seed: int,
     on_dev: Callable[[Scores], float],
+    known: Collection[str] = (),
 ) -> dict[str, Scores]:
-    """Scores on test of every way, by the name of its row. `features` has only the chosen training examples."""
+    """Scores on test of every way, by the name of its row, without those that are `known` already.
+
+    `features` has only the chosen training examples.
+    """
     found: dict[str, Scores] = {}
     for what, x in features.items():
-        found[named(what, LINEAR)] = linear(x, label, labels, on_dev)
-        found[named(what, BY_NEIGHBOURS)] = nearest(x.train, label, labels, x.test)
+        if (name := named(what, LINEAR)) not in known:
+            found[name] = linear(x, label, labels, on_dev)
+        if (name := named(what, BY_NEIGHBOURS)) not in known:
+            found[name] = nearest(x.train, label, labels, x.test)
         if what == FROZEN:
             found[named(what, PROTOCOL)] = by_protocol(x, label, labels, seed)
     return found
 
 
-def gains(scores: dict[str, Sequence[float]]) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-    """What is compared with what, seed by seed."""
+def gains(scores: dict[str, list[float]]) -> dict[str, tuple[list[float], list[float]]]:
+    """What is compared with what, seed by seed; a score that is the same for all seeds stands beside each."""
     both = {name: (named(ours, LINEAR), named(theirs, LINEAR)) for name, (ours, theirs) in GAINS.items()}
-    return {name: (scores[a], scores[b]) for name, (a, b) in both.items() if a in scores and b in scores}
+    found = {}
+    for name, (a, b) in both.items():
+        if a in scores and b in scores:
+            n = max(len(scores[a]), len(scores[b]))
+            found[name] = tuple(scores[row] * (n if len(scores[row]) == 1 else 1) for row in (a, b))
+    return found

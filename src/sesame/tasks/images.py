@@ -4,7 +4,7 @@ Images are read whole, their pixels from 0 to 1. While a network is fine-tuned t
 first view was (its colours stay): so are they from scratch, which would be a weak rival without it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class ImageClassification(Classes[Picture]):
 
     @classmethod
     def read(cls, config: config.Images, path: Path, notes: Notes, labelled: bool = True) -> list[Picture]:
-        return read(str(path), labelled)
+        return read(config, str(path), notes, labelled)
 
     def encode(  # type: ignore[override]
         self, examples: Sequence[Picture], vocabulary: Vocabulary | None, length: int, notes: Notes
@@ -115,6 +115,9 @@ class ImageClassification(Classes[Picture]):
 
     def raw(self, encoded: Pictures) -> Float[Tensor, "image pixel"]:
         return torch.from_numpy(encoded.pixels.reshape(len(encoded), -1)).float() / 255.0
+
+    def check_model(self, model: Model, examples: Sequence[Picture]) -> None:
+        check_model(model, examples)
 
     def features(self, backbone: Backbone, encoded: Pictures) -> Float[Tensor, "image width"]:
         backbone.eval()
@@ -182,13 +185,27 @@ def gentle(model: Model) -> Augment | None:
 
 
 # ------------------------------------------------------------------------------------------------- reading
-def read(source: str, labelled: bool) -> list[Picture]:
-    """All images of a source, in its order."""
-    pixels, label = images.SOURCES[source]()
-    keys = images.content_keys(pixels)
+def read(c: config.Images, source: str, notes: Notes, labelled: bool = True) -> list[Picture]:
+    """All images of a source, in its order. Raises UserError where they have no labels and these are needed."""
+    found = images.open_source(
+        config.ImageData(
+            source=source,
+            size=c.size,
+            channels=c.channels,
+            image_field=c.image_field,
+            label_field=c.label_field,
+            skip_bad=notes.skip,
+        )
+    )
+    for reason, skip in found.skipped.items():
+        notes.counts[f"skipped: {reason}"] += skip.count
+    if labelled and found.label is None:
+        raise UserError(f"{source}: its images have no labels, so there is nothing to learn. Give a folder per class.")
+    name = Path(source).name
+    labels = [found.names[i] for i in found.label.tolist()] if labelled and found.label is not None else None
     return [
-        Picture(f"{number}", f"{source}:{number}", x, int(key), str(name))
-        for number, (x, name, key) in enumerate(zip(pixels, label.tolist(), keys.tolist(), strict=True))
+        Picture(f"{number}", f"{name}:{number}", x, key, labels[number] if labels else None)
+        for number, (x, key) in enumerate(zip(found.pixels, found.key.tolist(), strict=True))
     ]
 
 
@@ -196,8 +213,8 @@ def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, 
     """The task that `c` describes. Of a source without test images, test is what pretraining on it holds out."""
     from sesame.tasks.opening import hold_out
 
-    train = read(c.train, True)
-    test = read(c.test, True) if c.test else []
+    train = read(c, c.train, notes)
+    test = read(c, c.test, notes) if c.test else []
     if not c.test:
         away = order.held_out(np.array([example.content for example in train], np.uint64))
         test = [example for example, held in zip(train, away, strict=True) if held]
@@ -205,7 +222,44 @@ def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, 
         notes.counts["held out of train as test, by content, as in pretraining"] = len(test)
     task = ImageClassification(c, ImageClassification.labels_of(c, train))
     if c.dev:
-        dev = task.check(read(c.dev, True), notes)
+        dev = task.check(read(c, c.dev, notes), notes)
     else:
         train, dev = hold_out(name, train, notes)
-    return TaskData(name, task, train, dev, task.check(test, notes), notes)
+    test = task.check(test, notes)
+    for part, examples in (("dev", dev), ("test", test)):
+        if examples[0].pixels.shape != train[0].pixels.shape:
+            raise UserError(
+                f"{name}: images of train are {_shape(train[0])}, those of {part} {_shape(examples[0])}. Bring all to "
+                "one with --size and --channels."
+            )
+    return TaskData(name, task, train, dev, test, notes)
+
+
+def parts_of(folder: Path) -> dict[str, str]:
+    """The sources called train, dev and test (or MNIST's t10k) in a folder; all of it as train where there are none."""
+    from sesame.tasks.opening import PARTS, part_of
+
+    entries = sorted(path for path in folder.iterdir() if "labels" not in path.name)
+    names = PARTS | {"test": (*PARTS["test"], "t10k")}
+    found = {part: path for part, called in names.items() if (path := part_of(folder, entries, part, called))}
+    return {part: str(path) for part, path in found.items()} if "train" in found else {"train": str(folder)}
+
+
+def _shape(example: Picture) -> str:
+    channels, height, width = example.pixels.shape
+    return f"{height}x{width} with {channels} channel{'s' * (channels != 1)}"
+
+
+def check_model(model: Model, examples: Sequence[Picture]) -> None:
+    """Raise UserError where the backbone cannot read these images."""
+    c: Any = model.objective.backbone.config
+    channels, height, _ = examples[0].pixels.shape
+    if (its := getattr(c, "in_channels", 0)) and its != channels:
+        raise UserError(
+            f"the images are {_shape(examples[0])}, and the model reads {its} channel{'s' * (its != 1)}. "
+            f"Read them so with --channels {its}."
+        )
+    if (size := getattr(c, "image", 0)) and size != height:
+        raise UserError(
+            f"the images are {_shape(examples[0])}, and the model reads {size}x{size}. Read them so with --size {size}."
+        )
