@@ -80,8 +80,8 @@ def test_two_processes_train_as_one_does_in_fp64(store, tmp_path):
     compare(store, tmp_path, 8, 1e-9, "--precision", "fp64", "--optimizer.name", "muon", "--ema", 0.9)
 
 
-VIEWS = ["--threads", 1, "--device", "cpu", "--precision", "fp64", "--data.rows", 33, "--eval-rows", 20, "--log-every", 1,
-         "--backbone.channels", 4, 8]  # fmt: skip
+VIEWS = ["--threads", 1, "--device", "cpu", "--precision", "fp64", "--data.rows", 33, "--eval-rows", 20]
+VIEWS += ["--log-every", 1, "--backbone.channels", 4, 8]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ VIEWS = ["--threads", 1, "--device", "cpu", "--precision", "fp64", "--data.rows"
     ["simclr-digits", *(pytest.param(f"{name}-digits", marks=pytest.mark.slow) for name in ("byol", "mocov3"))],
 )
 def test_two_processes_share_a_batch_that_is_compared_as_a_whole(recipe, tmp_path):
-    """33 images are 17 and 16: projections are joined, batch norm sees all, and the slow copy follows shard by shard."""
+    """33 images are 17 and 16: projections are joined, batch norm sees all, the slow copy follows shard by shard."""
     for world in (1, 2):
         train([recipe, "--out", tmp_path / str(world), "--steps", 4, *VIEWS], world, tmp_path / "log")
     one, two = losses(tmp_path / "1"), losses(tmp_path / "2")

@@ -1,5 +1,5 @@
-"""Unchanged features: the linear layer against scikit-learn's, votes against a double loop, the protocol against torch's
-SGD, and that test is not looked at."""
+"""Unchanged features: the linear layer against scikit-learn's, votes against a double loop, SimCLR's protocol against
+torch's SGD."""
 
 import math
 

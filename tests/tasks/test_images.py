@@ -210,7 +210,7 @@ def test_images_without_labels_of_two_sizes_or_not_the_models_are_refused(tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write(tmp_path / "both" / "train")
     write(tmp_path / "both" / "test", count=5, size=9)
-    with pytest.raises(UserError, match="8x8 with 3 channels, those of test 9x9.*--size"):
+    with pytest.raises(UserError, match=r"8x8 with 3 channels, those of test 9x9.*--size"):
         open_task(str(tmp_path / "both"), kind="images")
     coloured = open_task(str(tmp_path / "both" / "train"), kind="images")
     recipe = msgspec.structs.replace(model.recipe, backbone=config.ConvNet(channels=(6, 10), in_channels=1))

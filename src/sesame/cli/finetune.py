@@ -69,9 +69,10 @@ class Files:
 class Finetune:
     """Train a head and the model on labelled data, beside the same from scratch, its embeddings alone, and TF-IDF.
 
-    Of a model of images beside scratch, and what is read off the raw pixels, a random network and the model itself
-    unchanged. TASK is pydocs/NAME (built in: area, names, match, params, summary); of images digits; a folder with train, dev and test files (.tsv,
-    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
+    TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
+    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG. Of a model of
+    images it is digits, or images with labels (a folder per class, a .zip, arrays …); beside it stand the network from
+    scratch, the raw pixels, a random network, and the model unchanged.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
@@ -124,11 +125,8 @@ def finetune_command(argv: list[str]) -> int:
     tasks = [open_task(spec, options.skip_bad, **_as_images(spec, data) | asked) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    trainings = (
-        sum(len(arms_of(data.task, arms)) for data in tasks)
-        * options.seeds
-        * (1 + len(settings.labels + settings.per_class + settings.percent))
-    )
+    sizes = 1 + len(settings.labels + settings.per_class + settings.percent)
+    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * sizes
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,

@@ -120,7 +120,7 @@ class Task(ABC, Generic[E, P]):
     def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Encodings:
         """The examples as sequences of at most `length` tokens, with targets where the examples have labels.
 
-        Other things than text have no `vocabulary` and no `length`, and are encoded as their kind of network reads them.
+        Other things than text have no `vocabulary` and no `length`: they are encoded as their kind of network reads.
         """
 
     @abstractmethod

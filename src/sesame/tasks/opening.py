@@ -43,9 +43,10 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
     """The task that `spec` names, with its examples.
 
     `spec` is `pydocs/NAME`, or `digits`; a task file (.json: a `config.Task` with its `kind`, paths counted from the
-    file's folder); a folder with train, dev and test files; or `hf:NAME/CONFIG`. `fields` are those of the kind, and `kind` itself,
-    and outweigh the task file. Without a dev file a keyed tenth of the training examples is held out; without a test
-    file the dev examples are reported. `skip_bad` leaves faulty examples out and counts them.
+    file's folder); a folder with train, dev and test files; or `hf:NAME/CONFIG`. With the kind images it is also any
+    source of images. `fields` are those of the kind, and `kind` itself, and outweigh the task file. Without a dev file
+    a keyed tenth of the training examples is held out; without a test file the dev examples are reported. `skip_bad`
+    leaves faulty examples out and counts them.
     """
     fields = {name: value for name, value in fields.items() if value is not None}
     notes = Notes(skip=skip_bad)
