@@ -62,7 +62,8 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
 
         fields = {"kind": "images", **fields}
         files = parts_of(path) if path.is_dir() else {"train": spec}
-        return task_data(path.name, _decoded(files | fields, lambda _: spec), notes)
+        name = path.resolve().name if path.exists() else path.name
+        return task_data(name, _decoded(files | fields, lambda _: spec), notes)
     if spec.startswith("hf:"):
         return _from_hub(spec.removeprefix("hf:"), fields, notes)
     if path.is_dir():
