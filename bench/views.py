@@ -1,12 +1,12 @@
 """Views of images a second, against kornia's, at equal operations: SimCLR's of uint8 images of 32x32 and of 224x224.
 
-    python bench/views.py                            kornia from the environment
-    python bench/views.py --kornia FOLDER            from a folder: pip install --target FOLDER --no-deps kornia kornia_rs
-    python bench/views.py --cases 32 --rounds 5      CIFAR's settings alone
+    python bench/views.py                        kornia from the environment, or from a folder:
+    python bench/views.py --kornia FOLDER        python -m pip install --target FOLDER --no-deps kornia kornia_rs
+    python bench/views.py --cases 32 --rounds 5  CIFAR's settings alone
 
-Both sides turn a batch of bytes into two batches of views, numbers from 0 to 1: a random resized crop (bicubic), a flip,
-colour jitter, grey and, at 224x224, a Gaussian blur of 23 pixels. Ours draws one order of the colours for each image,
-kornia's one for each batch. Speed is views a second; each measurement is a process of its own, in turn.
+Both sides turn a batch of bytes into two batches of views, numbers from 0 to 1: a random resized crop (bicubic), a
+flip, colour jitter, grey and, at 224x224, a Gaussian blur of 23 pixels. Ours draws one order of the colours for each
+image, kornia's one for each batch. Speed is views a second; each measurement is a process of its own, in turn.
 """
 
 import argparse

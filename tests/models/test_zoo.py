@@ -52,6 +52,12 @@ EXACT = {  # counted of the released networks, but for rows of positions that no
     "megatron-8.3b": 8_317_040_640,
     "turing-nlg": 17_176_845_728,
     "gpt3-175b": 174_604_259_328,
+    "resnet-18": 11_689_512 - 1000 * 513,
+    "resnet-34": 21_797_672 - 1000 * 513,
+    "resnet-50": 25_557_032 - 1000 * 2049,
+    "vit-tiny": 5_717_416 - 1000 * 193 - 192,  # the class token of theirs is a position and a bias of ours
+    "vit-small": 22_050_664 - 1000 * 385 - 384,
+    "vit-base": 86_567_656 - 1000 * 769 - 768,
 }
 
 

@@ -1,8 +1,8 @@
-"""The size ladder: every published size that the lecture's families have, counted exactly, beside what was said of it.
+"""The size ladder: every published size of the families that Sesame has, counted exactly, beside what was said of it.
 
 A count is that of the network as it is used after pretraining: encoders with the pooler that theirs have, without
-masked LM heads; a projection onto words that is the embedding counts once. It is made of the network itself, on
-torch's meta device, where a tensor has a shape and no memory.
+masked LM heads and without classifiers; a projection onto words that is the embedding counts once. It is made of the
+network itself, on torch's meta device, where a tensor has a shape and no memory.
 """
 
 from functools import cache
@@ -13,9 +13,9 @@ import torch
 from msgspec import Struct
 
 from sesame import models
-from sesame.config import Elmo, EncoderDecoder, Transformer, WordVectors
+from sesame.config import Elmo, EncoderDecoder, ResNet, Transformer, ViT, WordVectors
 
-Shape = Transformer | EncoderDecoder | WordVectors | Elmo
+Shape = Transformer | EncoderDecoder | WordVectors | Elmo | ResNet | ViT
 
 
 class Published(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Size(Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """vectors, recurrent, encoder, decoder, encoder-decoder."""
+    """vectors, recurrent, encoder, decoder, encoder-decoder, convolutional (images); a ViT is an encoder."""
     year: int
     parameters: int
     said: int
@@ -77,7 +77,7 @@ def parameters(name: str) -> int:
 
 def _counted(shape: Shape) -> int:
     """Layers that share no weights are all alike: one of each stack is made, and counted as often as there are."""
-    if isinstance(shape, WordVectors | Elmo):
+    if isinstance(shape, WordVectors | Elmo | ResNet | ViT):
         with torch.device("meta"):
             return sum(p.numel() for p in models.build(shape).parameters())
     stacks = {"": shape} if isinstance(shape, Transformer) else {"encoder.": shape.encoder, "decoder.": shape.decoder}
@@ -92,7 +92,8 @@ def _counted(shape: Shape) -> int:
 def kind_of(shape: Shape) -> str:
     if isinstance(shape, Transformer):
         return "decoder" if shape.causal else "encoder"
-    return {EncoderDecoder: "encoder-decoder", WordVectors: "vectors", Elmo: "recurrent"}[type(shape)]
+    kinds = {EncoderDecoder: "encoder-decoder", WordVectors: "vectors", Elmo: "recurrent"}
+    return (kinds | {ResNet: "convolutional", ViT: "encoder"})[type(shape)]
 
 
 def short(count: int) -> str:
@@ -145,6 +146,11 @@ def _t5(layers: int, width: int, heads: int, ffn: int, head: int = 64, v1: bool 
     return _two(stack, output="untied" if v1 else "scaled")
 
 
+def _vit(width: int) -> ViT:
+    """Twelve layers, heads of 64, patches of 16x16 of an image of 224x224."""
+    return ViT(width=width, heads=width // 64, ffn=4 * width, patch=16, image=224, in_channels=3)
+
+
 # ------------------------------------------------------------------------------------------------ table
 def _row(backbone: Shape, year: int, said: int | float, source: str, why: str = "", pooler: bool = False) -> Published:
     return Published(backbone=backbone, year=year, said=round(said * 1e6), source=source, why=why, pooler=pooler)
@@ -153,6 +159,7 @@ def _row(backbone: Shape, year: int, said: int | float, source: str, why: str = 
 _MINI, _BERT, _CODE = "Turc et al. 2019, table 1", "Devlin et al. 2019, section 3", "google-research/bert"
 _ROBERTA, _ALBERT = "fairseq, examples/roberta", "Lan et al. 2020, table 1"
 _GPT2, _GPT3 = "Radford et al. 2019, table 2", "Brown et al. 2020, table 2.1"
+_VISION, _DEIT = "torchvision, published weights", "Touvron et al. 2021, table 1; timm"
 _T5, _V1, _MT5 = "Raffel et al. 2020, 3.7", "t5, released checkpoints", "Xue et al. 2021, table 1"
 _UNTIED = "no figure was published; beside 1.0 it has gates, and projects onto words by a matrix of its own"
 
@@ -254,4 +261,10 @@ ZOO: dict[str, Published] = {
         _gpt(40, 5120, 40, 2048), 2020, 13_000, _GPT3, "the table's width of 5,140 is not 40 heads of 128; 5,120 is"
     ),
     "gpt3-175b": _row(_gpt(96, 12_288, 96, 2048), 2020, 175_000, _GPT3),
+    "resnet-18": _row(ResNet(depth=18), 2015, 11.7, _VISION, "without its classifier of 1,000 classes (513,000)"),
+    "resnet-34": _row(ResNet(depth=34), 2015, 21.8, _VISION, "without its classifier of 1,000 classes (513,000)"),
+    "resnet-50": _row(ResNet(depth=50), 2015, 25.6, _VISION, "without its classifier of 1,000 classes (2,049,000)"),
+    "vit-tiny": _row(_vit(192), 2020, 5.7, _DEIT, "without its classifier of 1,000 classes (193,000)"),
+    "vit-small": _row(_vit(384), 2020, 22, _DEIT, "without its classifier of 1,000 classes (385,000)"),
+    "vit-base": _row(_vit(768), 2020, 86, "Dosovitskiy et al. 2021, table 1"),
 }  # fmt: skip

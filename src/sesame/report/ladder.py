@@ -11,7 +11,7 @@ from sesame.models.zoo import Size, short
 from sesame.report.figures import INK, Figure, colour, looks, shape
 from sesame.report.reading import Row
 
-KINDS = looks(["encoder", "decoder", "encoder-decoder", "recurrent", "vectors"])
+KINDS = looks(["encoder", "decoder", "encoder-decoder", "recurrent", "vectors", "convolutional"])
 """Told apart by shape as well as by colour."""
 
 
