@@ -1,4 +1,4 @@
-"""GPT, BART, SimCLR, BYOL and APC through the same engine as BERT: they learn, and go on bit for bit where they stopped."""
+"""Tasks of every kind through the same engine as BERT: they learn, and go on bit for bit where they stopped."""
 
 import os
 import signal
