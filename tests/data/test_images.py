@@ -2,13 +2,17 @@
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from sesame.config import ImageData
+from sesame import recipes
+from sesame.config import ImageData, ResNet, ViT
+from sesame.data import facts, open_data
 from sesame.data.batch import Cursor
 from sesame.data.images import ImageStream, content_keys, digits
+from sesame.engine import build
 from sesame.errors import UserError
 
 
@@ -59,6 +63,16 @@ def test_a_batch_carries_each_images_own_pixels_and_label() -> None:
         assert part.epoch == 4 and part.seed == 1
         assert (content_keys(part.pixels) == part.key).all()
         assert part.label is not None and [label[k] for k in part.key.tolist()] == part.label.tolist()
+
+
+def test_what_the_data_know_fills_what_a_backbone_leaves_open() -> None:
+    data = ImageData()
+    assert facts(data, data) == {"in_channels": 1, "image": 8}
+    recipe = msgspec.structs.replace(recipes.find("byol-digits"), backbone=ViT(patch=2, layers=1))
+    frozen = build.freeze(recipe, open_data(recipe.data)).backbone
+    assert (frozen.in_channels, frozen.image, frozen.patch) == (1, 8, 2)
+    told = msgspec.structs.replace(recipe, backbone=ResNet(in_channels=3, image=64))
+    assert build.freeze(told, open_data(told.data)).backbone == ResNet(in_channels=3, image=64)
 
 
 def test_an_unknown_source_names_the_nearest() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from sesame import config
 from sesame.data.batch import Pixels
@@ -25,3 +26,11 @@ def test_in_evaluation_an_image_does_not_depend_on_its_neighbours() -> None:
     model.eval()
     one_by_one = torch.cat([model(Pixels(x[i : i + 1])).last for i in range(6)])
     torch.testing.assert_close(model(Pixels(x)).last, one_by_one)
+
+
+def test_the_size_for_photos_on_a_cpu_stays_below_15_million_operations_at_32_by_32() -> None:
+    model = ConvNet(config.ConvNet(channels=(24, 48, 96), stride=2, in_channels=3)).eval()
+    with FlopCounterMode(display=False) as counter:
+        states = model(Pixels(torch.rand(1, 3, 32, 32)), layers=True)
+    assert [m.shape[2] for m in states.layers] == [16, 16, 8, 4]
+    assert 10e6 < counter.get_total_flops() < 15e6
