@@ -212,7 +212,7 @@ class Lars:
             parameter.sub_(velocity)
 
 
-DESCENTS = {"sgd": SGD, "momentum": Momentum, "lars": Lars}
+DESCENTS: dict[str, type[SGD] | type[Momentum] | type[Lars]] = {"sgd": SGD, "momentum": Momentum, "lars": Lars}
 
 
 class Optimizer:

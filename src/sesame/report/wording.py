@@ -200,7 +200,11 @@ def model(recipe: config.Recipe) -> str:
         return f"an encoder-decoder of {layers}, {backbone.encoder.width} wide"
     if isinstance(backbone, config.ConvNet):
         return f"a conv net of {' + '.join(map(str, backbone.channels))} channels"
+    if isinstance(backbone, config.ResNet):
+        return f"a ResNet of {backbone.depth} layers"
     layers = f"{backbone.layers} layer{'s' * (backbone.layers != 1)}, {backbone.width} wide"
+    if isinstance(backbone, config.ViT):
+        return f"a vision Transformer of {layers}"
     words = f", with a vocabulary of {backbone.vocab:,}" if backbone.vocab else ""
     return f"a Transformer of {layers}{words}"
 

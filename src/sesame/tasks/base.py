@@ -20,7 +20,7 @@ from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.pretext.base import Term
-from sesame.tasks.sequences import Sequences, TaskBatch
+from sesame.tasks.sequences import TaskBatch
 
 
 @runtime_checkable
@@ -47,6 +47,10 @@ class Encodings(Protocol):
     @property
     def target(self) -> np.ndarray | None:
         """What is to be predicted; None where there are no labels."""
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " thing"]:
+        """What each takes to read, beside the others."""
 
     def __len__(self) -> int: ...
 
@@ -132,7 +136,7 @@ class Task(ABC, Generic[E, P]):
         """How far the head's scores are from the batch's targets."""
 
     @abstractmethod
-    def decode(self, examples: Sequence[E], sequences: Sequences, scores: Float[np.ndarray, "*what out"]) -> list[P]:
+    def decode(self, examples: Sequence[E], sequences: Any, scores: Float[np.ndarray, "*what out"]) -> list[P]:
         """One prediction an example, from the scores of all its sequences (in order)."""
 
     @abstractmethod

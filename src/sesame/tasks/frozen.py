@@ -144,5 +144,6 @@ def gains(scores: dict[str, list[float]]) -> dict[str, tuple[list[float], list[f
     for name, (a, b) in both.items():
         if a in scores and b in scores:
             n = max(len(scores[a]), len(scores[b]))
-            found[name] = tuple(scores[row] * (n if len(scores[row]) == 1 else 1) for row in (a, b))
+            ours, theirs = (scores[row] * (n if len(scores[row]) == 1 else 1) for row in (a, b))
+            found[name] = ours, theirs
     return found

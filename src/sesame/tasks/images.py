@@ -59,6 +59,11 @@ class Pictures:
         """The example that each belongs to."""
         return np.arange(len(self))
 
+    @property
+    def lengths(self) -> Int[np.ndarray, " image"]:
+        """All are of one size."""
+        return np.ones(len(self), np.int64)
+
 
 @dataclass(frozen=True)
 class PictureBatch(Movable):
@@ -78,7 +83,7 @@ class LinearHead(Head):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, h: Float[Tensor, "image width"], batch: PictureBatch) -> Float[Tensor, "image label"]:  # type: ignore[override]
+    def forward(self, h: Float[Tensor, "image width"], batch: PictureBatch) -> Float[Tensor, "image label"]:
         return self.out(h)
 
 
@@ -93,9 +98,7 @@ class ImageClassification(Classes[Picture]):
     def read(cls, config: config.Images, path: Path, notes: Notes, labelled: bool = True) -> list[Picture]:
         return read(config, str(path), notes, labelled)
 
-    def encode(  # type: ignore[override]
-        self, examples: Sequence[Picture], vocabulary: Vocabulary | None, length: int, notes: Notes
-    ) -> Pictures:
+    def encode(self, examples: Sequence[Picture], vocabulary: Vocabulary | None, length: int, notes: Notes) -> Pictures:
         pixels = np.stack([example.pixels for example in examples])
         content = np.array([example.content for example in examples], np.uint64)
         return Pictures(pixels, content, self._target(examples))
@@ -134,7 +137,7 @@ class ImageClassification(Classes[Picture]):
 
     def write(self, examples: Sequence[Picture], predictions: Sequence[Choice], path: Path) -> None:
         rows = [("key", "prediction", "probability")]
-        rows += [(e.key, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]  # type: ignore[misc]
+        rows += [(e.key, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]
         path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -146,10 +149,10 @@ class ImageNetwork(Network):
         super().__init__(backbone, head)
         self.augment = augment
 
-    def forward(self, batch: PictureBatch) -> Float[Tensor, "image label"]:  # type: ignore[override]
+    def forward(self, batch: PictureBatch) -> Float[Tensor, "image label"]:
         return self.head(self.backbone(batch.images).last, batch)
 
-    def batch(self, pictures: Pictures, chosen: Int[np.ndarray, " chosen"], pad: int) -> PictureBatch:  # type: ignore[override]
+    def batch(self, pictures: Pictures, chosen: Int[np.ndarray, " chosen"], pad: int) -> PictureBatch:
         weight = next(self.parameters())
         pixels = torch.from_numpy(pictures.pixels[chosen]).to(weight.device)
         if self.training and self.augment:
@@ -162,7 +165,7 @@ class ImageNetwork(Network):
         target = None if pictures.target is None else torch.from_numpy(pictures.target[chosen]).to(weight.device)
         return PictureBatch(Pixels(x.to(weight.dtype)), target, len(chosen))
 
-    def scores(self, pictures: Pictures, pad: int) -> np.ndarray:  # type: ignore[override]
+    def scores(self, pictures: Pictures, pad: int) -> np.ndarray:
         self.eval()
         groups = np.array_split(np.arange(len(pictures)), -(-len(pictures) // TOGETHER))
         with torch.inference_mode():

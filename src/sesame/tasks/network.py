@@ -39,11 +39,14 @@ class Network(nn.Module):
             states = whole.flatten(0, 1)[batch.at.places(whole.shape[1])]
         return self.head(states[batch.order], batch)
 
-    def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:
-        """The `chosen` sequences where and as the backbone reads them best."""
+    def batch(self, sequences: Any, chosen: Int[np.ndarray, " chosen"], pad: int) -> Any:
+        """The `chosen` of `Sequences` where and as the backbone reads them best: a `TaskBatch`.
+
+        Networks of other things have batches of their own.
+        """
         return batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu").to(self.device)
 
-    def scores(self, sequences: Sequences, pad: int) -> np.ndarray:
+    def scores(self, sequences: Any, pad: int) -> np.ndarray:
         """What it says of all sequences, in their order, for `Task.decode`."""
         return scores_of(self, sequences, pad)
 
