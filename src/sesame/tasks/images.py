@@ -136,7 +136,7 @@ class ImageClassification(Classes[Picture]):
         raise NotImplementedError("images have no words")
 
     def write(self, examples: Sequence[Picture], predictions: Sequence[Choice], path: Path) -> None:
-        rows = [("key", "prediction", "probability")]
+        rows: list[tuple[str, ...]] = [("key", "prediction", "probability")]
         rows += [(e.key, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]
         path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
 
