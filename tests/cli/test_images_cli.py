@@ -61,7 +61,7 @@ def test_the_longer_of_two_verbs_is_meant():
         (["demo", "images", "--methods", "simcrl"], "simclr-digits"),
         (["demo", "images", "--seeds", "0"], "above 0"),
         (["pretrain", "simclr-digits", "--out", "new", "--steps", "2", "--accumulate", "2"], "--accumulate 1"),
-        (["pretrain", "simclr-cifar", "--out", "new", "--steps", "2"], "no such image source"),
+        (["pretrain", "simclr-cifar", "--out", "new", "--steps", "2"], "No images were named"),
     ],
 )
 def test_a_use_that_makes_no_sense(quick, capsys, words, said):

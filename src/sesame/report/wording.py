@@ -226,9 +226,12 @@ def task(recipe: config.Recipe) -> str:
         )
     return {
         config.CausalLM: "predicting the next token",
+        config.SimClr: "finding the other view of the image (SimCLR)",
         config.Byol: "predicting another view of the image (BYOL)",
+        config.SimSiam: "predicting another view of the image (SimSiam)",
+        config.MocoV3: "finding the other view of the image (MoCo v3)",
         config.Apc: "predicting the frames ahead (APC)",
-    }[type(pretext)]
+    }.get(type(pretext), pretext.__struct_config__.tag)
 
 
 def source(recipe: config.Recipe) -> str:
