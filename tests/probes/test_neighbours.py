@@ -103,3 +103,11 @@ def test_labels_come_with_the_images():
     for wrong in (Ask(), Ask(data=ask.data, source="labels.tsv")):
         with pytest.raises(UserError, match="give no file"):
             list(measure(model, wrong))
+
+
+def test_images_without_labels_are_refused_by_name(tmp_path):
+    np.save(tmp_path / "flat.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8))
+    model, ask = probed.images()
+    data = config.ImageData(source=str(tmp_path / "flat.npy"), rows=4, cache=str(tmp_path))
+    with pytest.raises(UserError, match=r"neighbours needs labels, and .*flat.npy has none"):
+        list(measure(model, dataclasses.replace(ask, data=data)))

@@ -61,11 +61,15 @@ def measure(model: Model, ask: Ask) -> Iterator[Answer]:
 def _images(ask: Ask) -> tuple[Float[np.ndarray, "image channel height width"], Labelled]:
     stream = ImageStream(ask.data, 0)
     if stream.label is None:
-        raise UserError("The probe neighbours needs images with labels, and these have none. Leave it out.")
+        raise UserError(
+            f"The probe neighbours needs labels, and {ask.data.source} has none. Give a folder with one per class, "
+            "or leave this probe out."
+        )
     both = zip((stream.training, stream.away), FULL if ask.full else LIGHT, strict=True)
     known, asked = (index[np.argsort(chance.bits("neighbours", stream.key[index]))[:most]] for index, most in both)
     chosen = np.concatenate([known, asked])
-    things = Labelled(stream.label[chosen], stream.names, stream.key[chosen], len(known))
+    present, label = np.unique(stream.label[chosen], return_inverse=True)
+    things = Labelled(label, tuple(stream.names[i] for i in present), stream.key[chosen], len(known))
     return stream.pixels[chosen].astype(np.float32) / 255.0, things
 
 
