@@ -231,7 +231,7 @@ def task(recipe: config.Recipe) -> str:
         config.SimSiam: "predicting another view of the image (SimSiam)",
         config.MocoV3: "finding the other view of the image (MoCo v3)",
         config.Apc: "predicting the frames ahead (APC)",
-    }.get(type(pretext), pretext.__struct_config__.tag)
+    }.get(type(pretext), str(pretext.__struct_config__.tag))
 
 
 def source(recipe: config.Recipe) -> str:
