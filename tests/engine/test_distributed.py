@@ -80,6 +80,32 @@ def test_two_processes_train_as_one_does_in_fp64(store, tmp_path):
     compare(store, tmp_path, 8, 1e-9, "--precision", "fp64", "--optimizer.name", "muon", "--ema", 0.9)
 
 
+VIEWS = ["--threads", 1, "--device", "cpu", "--precision", "fp64", "--data.rows", 33, "--eval-rows", 20]
+VIEWS += ["--log-every", 1, "--backbone.channels", 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "optimizer"),
+    [
+        ("simclr-digits", "lars"),
+        pytest.param("byol-digits", "momentum", marks=pytest.mark.slow),
+        pytest.param("mocov3-digits", "adamw", marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_share_a_batch_that_is_compared_as_a_whole(recipe, optimizer, tmp_path):
+    """33 images are 17 and 16: projections are joined, batch norm sees all, the slow copy follows shard by shard."""
+    for world in (1, 2):
+        words = [recipe, "--out", tmp_path / str(world), "--steps", 4, "--optimizer.name", optimizer, *VIEWS]
+        train(words, world, tmp_path / "log")
+    one, two = losses(tmp_path / "1"), losses(tmp_path / "2")
+    assert len(one) == len(two) > 4
+    assert one == pytest.approx(two, abs=1e-9)
+    a, b = load(tmp_path / "1").objective.state_dict(), load(tmp_path / "2").objective.state_dict()
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        torch.testing.assert_close(b[name], value, rtol=0, atol=1e-6, msg=lambda said, name=name: f"{name}: {said}")
+
+
 def test_a_run_of_two_processes_is_refused_by_one_unless_inexact_is_allowed(store, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log"
     train(["bert-tiny", "--data", store, "--out", run, "--steps", 6, "--save-every", 3, *SMALL], 2, log)

@@ -86,6 +86,70 @@ def test_a_fused_matrix_is_orthogonalised_part_by_part():
         torch.testing.assert_close(part, -orthogonalise(g))
 
 
+def walked(c: Config, start: dict[str, torch.Tensor], gradients: list[dict[str, torch.Tensor]], shares: list[float]):
+    """Where parameters with these gradients go at these shares of the rate."""
+    module = nn.Module()
+    for name, value in start.items():
+        module.register_parameter(name, nn.Parameter(value.clone()))
+    optimizer = Optimizer(module, c)
+    for each, share in zip(gradients, shares, strict=True):
+        for name, parameter in module.named_parameters():
+            parameter.grad = each[name].clone()
+        optimizer.step(share)
+    return {name: p.detach() for name, p in module.named_parameters()}, optimizer
+
+
+def some(seed: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+
+
+SHAPES = {"matrix": (3, 2), "zero": (2, 2), "bias": (3,)}
+SHARES = [0.5, 1.0, 0.7, 0.1]
+
+
+def test_lars_has_the_reference_order_of_operations():
+    """Number by number: decay into the gradient, then the norms, then the rate into the momentum; vectors plainly."""
+    start = some(0, SHAPES) | {"zero": torch.zeros(2, 2, dtype=torch.float64)}
+    gradients = [some(seed, SHAPES) for seed in range(1, 5)]
+    c = Config(name="lars", lr=2.0, weight_decay=0.3, momentum=0.9, trust=0.01, clip=0.0)
+    found, optimizer = walked(c, start, gradients, SHARES)
+    for name, value in start.items():
+        w, v = value.flatten().tolist(), [0.0] * value.numel()
+        for gradient, share in zip(gradients, SHARES, strict=True):
+            g = gradient[name].flatten().tolist()
+            rate = 2.0 * share
+            if name != "bias":
+                g = [a + 0.3 * b for a, b in zip(g, w, strict=True)]
+                own, its = math.hypot(*w), math.hypot(*g)
+                rate *= 0.01 * own / its if own > 0 and its > 0 else 1.0
+            v = [0.9 * a + rate * b for a, b in zip(v, g, strict=True)]
+            w = [a - b for a, b in zip(w, v, strict=True)]
+        assert found[name].flatten().tolist() == pytest.approx(w, rel=1e-12)
+    assert optimizer.state().keys() == {f"lars.momentum.{name}" for name in SHAPES}
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_walks_as_torchs_sgd_does(nesterov):
+    start, gradients = some(0, SHAPES), [some(seed, SHAPES) for seed in range(1, 5)]
+    c = Config(name="momentum", lr=0.1, weight_decay=0.2, momentum=0.8, nesterov=nesterov, clip=0.0)
+    found, _ = walked(c, start, gradients, SHARES)
+    theirs = {name: nn.Parameter(value.clone()) for name, value in start.items()}
+    groups = [
+        {"params": [theirs["matrix"], theirs["zero"]], "weight_decay": 0.2},
+        {"params": [theirs["bias"]], "weight_decay": 0.0},  # biases and norms have none here
+    ]
+    sgd = torch.optim.SGD(groups, lr=0.1, momentum=0.8, nesterov=nesterov)
+    for each, share in zip(gradients, SHARES, strict=True):
+        for name, parameter in theirs.items():
+            parameter.grad = each[name].clone()
+        for group in sgd.param_groups:
+            group["lr"] = 0.1 * share
+        sgd.step()
+    for name, value in found.items():
+        torch.testing.assert_close(value, theirs[name].detach())
+
+
 class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""GPT, BART, BYOL and APC through the same engine as BERT: they learn, and go on bit for bit where they stopped."""
+"""Tasks of every kind through the same engine as BERT: they learn, and go on bit for bit where they stopped."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def small(backbone: config.Transformer) -> config.Transformer:
     return msgspec.structs.replace(backbone, layers=1, width=32, ffn=64, dropout=0.1)
 
 
-@pytest.fixture(params=["gpt-tiny", "bart-tiny", "byol-digits", "apc-tiny"])
+@pytest.fixture(params=["gpt-tiny", "bart-tiny", "simclr-digits", "byol-digits", "apc-tiny"])
 def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> config.Recipe:
     """A ready-made recipe at a size for a test, with everything else as users run it."""
     found = recipes.find(request.param)
@@ -47,7 +47,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> config.Recipe:
         optimizer=msgspec.structs.replace(found.optimizer, lr=1e-2),
         steps=STEPS,
         max_minutes=0.0,
-        accumulate=2,
+        accumulate=1 if isinstance(found.pretext, config.SimClr) else 2,
         threads=1,
         device="cpu",
         eval_every=STEPS,

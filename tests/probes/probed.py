@@ -51,7 +51,7 @@ def images(seed: int = 0) -> tuple[Model, Ask]:
         name="tiny",
         data=source,
         backbone=config.ConvNet(channels=(6, 10)),
-        pretext=config.Byol(hidden=12, out=8),
+        pretext=config.Byol(views=config.VIEWS["digits"], hidden=12, out=8),
         threads=1,
         seed=seed,
     )

@@ -16,9 +16,9 @@ from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes import Ask, Item, Value, linear
 from sesame.probes.linear import ASKED, BINS, RIDGE, Sentence, gold, measure
-from sesame.probes.softmax_regression import standardised
 from sesame.probes.states import word_states
 from sesame.probes.words import key_of
+from sesame.tasks.softmax_regression import standardised
 
 TAGS = {"the": "DET", "an": "DET", "a": "DET", "house": "NOUN", "apple": "NOUN", "man": "NOUN", "woman": "NOUN",
         "and": "CCONJ", "again": "ADV", "she": "PRON", "he": "PRON", "they": "PRON", ".": "PUNCT"}  # fmt: skip

@@ -55,7 +55,7 @@ def recipe(kind: str, folder: Path, **changes: Any) -> config.Recipe:
     stack = config.Transformer(layers=1, width=16, heads=2, ffn=32, positions=32, dropout=0.1)
     data: config.Data = config.ImageData(rows=32)
     backbone: config.Backbone = config.ConvNet(channels=(4, 8))
-    task: config.Pretext = config.Byol(hidden=16, out=8)
+    task: config.Pretext = config.Byol(views=config.VIEWS["digits"], hidden=16, out=8)
     if kind in ("bert", "gpt"):
         if not (folder / "store").exists():
             store_of(folder / "store", random_documents(60), held_out=0.1)

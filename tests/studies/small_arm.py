@@ -37,6 +37,6 @@ def text(folder: Path, task: config.Pretext | None = None, seed: int = 0) -> tup
 def images() -> tuple[Model, config.ImageData]:
     """BYOL on the built-in digits."""
     source = config.ImageData(rows=64)
-    task = config.Byol(hidden=12, out=8)
+    task = config.Byol(views=config.VIEWS["digits"], hidden=12, out=8)
     recipe = config.Recipe(name="tiny", data=source, backbone=config.ConvNet(channels=(6, 10)), pretext=task, threads=1)
     return model_of(recipe, source), source

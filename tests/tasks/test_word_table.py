@@ -172,4 +172,6 @@ def test_files_are_read_in_the_forms_they_come_in(tmp_path: Path) -> None:
 def test_a_model_of_images_has_no_words() -> None:
     backbone = models.build(config.ConvNet())
     with pytest.raises(UserError, match="no Transformer over text"):
-        WordTable.of(Model(Objective(backbone, pretext.build(config.Byol(), backbone, None)), None, None, 0))
+        WordTable.of(
+            Model(Objective(backbone, pretext.build(config.Byol(hidden=8, out=4), backbone, None)), None, None, 0)
+        )

@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from sesame.cli.output import emit, table
 from sesame.cli.pretrain import checked
-from sesame.config import FineTune
+from sesame.config import FineTune, ImageData
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Files:
     """How the files of a task are read; what a task file says is the default."""
 
     kind: str | None = None
-    """classification, regression, tagging, span-qa or seq2seq; else by the names of the files."""
+    """classification, regression, tagging, span-qa, seq2seq or images; else by the names of the files."""
     text: str | None = None
     """Column of the text."""
     pair: str | None = None
@@ -57,6 +57,10 @@ class Files:
     metric: str | None = None
     """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc;
     rouge_l, rouge_1, rouge_2, bleu, exact."""
+    size: int | None = None
+    """Height and width that images are brought to; else the run's."""
+    channels: int | None = None
+    """Channels of images: 1 for grey, 3 for colours; else the run's."""
     pooling: str | None = None
     """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
 
@@ -66,7 +70,9 @@ class Finetune:
     """Train a head and the model on labelled data, beside the same from scratch, its embeddings alone, and TF-IDF.
 
     TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
-    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
+    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG. Of a model of
+    images it is digits, or images with labels (a folder per class, a .zip, arrays …); beside it stand the network from
+    scratch, the raw pixels, a random network, and the model unchanged.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
@@ -114,10 +120,13 @@ def finetune_command(argv: list[str]) -> int:
 
     check_free(options.out)
     arms: tuple[Arm, ...] = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else ARMS
-    tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
+    asked = {name: value for name, value in asdict(options.files).items() if value is not None}
+    data = _images_of(options.run)
+    tasks = [open_task(spec, options.skip_bad, **_as_images(spec, data) | asked) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * (1 + len(settings.labels))
+    sizes = 1 + len(settings.labels + settings.per_class + settings.percent)
+    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * sizes
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,
@@ -138,6 +147,22 @@ def finetune_command(argv: list[str]) -> int:
         path=None,
     )
     return 0
+
+
+def _as_images(spec: str, data: ImageData | None) -> dict[str, Any]:
+    """How a source is read where the run is one of images: as images, and as the run's were."""
+    if data is None or spec.startswith("pydocs/") or Path(spec).suffix == ".json":
+        return {}
+    return {"kind": "images"} | {name: n for name in ("size", "channels") if (n := getattr(data, name))}
+
+
+def _images_of(run: str) -> ImageData | None:
+    """The data of a run of images; None for any other model."""
+    from sesame.engine.run import Run, is_run
+
+    folder = next((path for path in (Path(run), Path(run).parent.parent) if is_run(path)), None)
+    data = Run.open(folder).recipe.data if folder else None
+    return data if isinstance(data, ImageData) else None
 
 
 # ----------------------------------------------------------------------------------------------- report
@@ -167,6 +192,9 @@ def _points(task: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
 def _table(title: str, points: dict[str, dict[str, Any]]) -> Any:
     """A column for each of `points`, a row for each way to get at the answer."""
     rows = [(row, *(_score(point.get(name)) for point in points.values())) for name, row in ROWS.items()]
+    for part in ("also", "gains"):
+        names = dict.fromkeys(name for point in points.values() for name in point.get(part, {}))
+        rows += [(name, *(_score(point.get(part, {}).get(name)) for point in points.values())) for name in names]
     return table(f"{title} (mean ± standard error over seeds)", ["", *points], [r for r in rows if any(r[1:])])
 
 

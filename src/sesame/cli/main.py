@@ -26,6 +26,12 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb(("demo",), "prepare, pretrain and fill on built-in text, offline, in a few minutes", "demo", "demo_command"),
+    Verb(
+        ("demo", "images"),
+        "SimCLR and BYOL on built-in digits, and what their features are worth",
+        "demo_images",
+        "images_command",
+    ),
     Verb(("data", "prepare"), "turn text into a tokenizer and a token store", "data", "prepare_command"),
     Verb(("data", "show"), "what a prepared folder holds, and what was skipped and why", "data", "show_command"),
     Verb(("data", "listen"), "what a speech source holds: hours, speakers, labels", "listen", "listen_command"),
@@ -98,8 +104,11 @@ def _dispatch(words: list[str]) -> int:
 
 
 def find(words: Sequence[str]) -> Verb | None:
-    """The verb that `words` start with; None for a group's name alone. A UserError names the nearest verbs."""
-    for verb in VERBS:
+    """The verb that `words` start with, the longest of several (demo, demo images); None for a group's name alone.
+
+    A UserError names the nearest verbs.
+    """
+    for verb in sorted(VERBS, key=lambda verb: -len(verb.words)):
         if tuple(words[: len(verb.words)]) == verb.words:
             return verb
     group = [verb for verb in VERBS if verb.words[0] == words[0]]

@@ -11,21 +11,28 @@ from sesame.config.types import Above0, Count, Positive, Rate
 
 
 class Optimizer(Struct, frozen=True, kw_only=True):
-    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest; or plain gradient descent.
+    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest; or one of three kinds of descent.
 
     sgd changes weights by rate times gradient and nothing else (no momentum, no decay); it changes those rows of a
-    table alone that a step has read, which is how word vectors are trained.
+    table alone that a step has read, which is how word vectors are trained. momentum is what vision papers call SGD;
+    lars is that with a rate of its own for each matrix, for large batches.
     """
 
-    name: Literal["adamw", "muon", "sgd"] = "adamw"
+    name: Literal["adamw", "muon", "sgd", "momentum", "lars"] = "adamw"
     lr: Above0 = 1e-3
-    """Peak learning rate of AdamW, or of sgd."""
+    """Peak learning rate of all but Muon."""
     muon_lr: Above0 = 0.02
     beta1: Rate = 0.9
     beta2: Rate = 0.98
     eps: Above0 = 1e-6
+    momentum: Rate = 0.9
+    """Of momentum and lars."""
+    nesterov: bool = False
+    """momentum looks ahead (Sutskever et al. 2013)."""
+    trust: Above0 = 1e-3
+    """Of lars: a matrix moves by this share of its norm, times the rate."""
     weight_decay: Annotated[float, Meta(ge=0)] = 0.01
-    """Decoupled; not applied to biases and norms."""
+    """Not applied to biases and norms. Decoupled in AdamW and Muon; momentum and lars add it to the gradient."""
     warmup: Rate = 0.06
     """Share of all steps over which the rate rises linearly from 0."""
     decay: Literal["linear", "cosine", "constant"] = "linear"

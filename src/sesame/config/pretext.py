@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from sesame.config.types import Above0, Count, Positive, Rate
+from sesame.config.augment import VIEWS, Views
+from sesame.config.types import Above0, Positive, Rate
 
 
 class Bert(Struct, frozen=True, kw_only=True, tag="bert"):
@@ -119,19 +120,56 @@ class Denoising(Struct, frozen=True, kw_only=True, tag="denoising"):
     """What is written: the whole text, or only the tokens that the last corruption hides."""
 
 
+class SimClr(Struct, frozen=True, kw_only=True, tag="simclr"):
+    """Of all other views in the batch, find the one of the same image (Chen et al. 2020)."""
+
+    views: Views = VIEWS["simclr"]
+    out: Positive = 128
+    """Width of a projection; hidden layers of the projector are as wide as the backbone."""
+    layers: Annotated[int, Meta(ge=2)] = 2
+    """Of the projector; SimCLR v2 has three."""
+    temperature: Above0 = 0.1
+
+
 class Byol(Struct, frozen=True, kw_only=True, tag="byol"):
     """Predict a slow copy's projection of another view of the image (Grill et al. 2020)."""
 
-    hidden: Positive = 256
-    out: Positive = 64
+    views: Views = VIEWS["byol"]
+    hidden: Positive = 4096
+    """Of projector and predictor."""
+    out: Positive = 256
+    decay: Rate = 0.99
+    """Decay of the slow copy at the start; rises to 1 along a cosine. For 40, 100, 300 and 1,000 epochs of ImageNet the
+    paper takes 0.97, 0.99, 0.99 and 0.996."""
+
+
+class SimSiam(Struct, frozen=True, kw_only=True, tag="simsiam"):
+    """Predict the projection of another view, which is held still (Chen & He 2021)."""
+
+    views: Views = VIEWS["simclr"]
+    out: Positive = 2048
+    """Width of the projector's layers."""
+    layers: Annotated[int, Meta(ge=2)] = 3
+    """Of the projector; two for CIFAR."""
+    hidden: Positive = 512
+    """Of the predictor: a bottleneck."""
+
+
+class MocoV3(Struct, frozen=True, kw_only=True, tag="moco-v3"):
+    """Of a slow copy's outputs for the batch, predict the one of this image (Chen, Xie & He 2021)."""
+
+    views: Views = VIEWS["byol"]
+    hidden: Positive = 4096
+    """Of projector and predictor."""
+    out: Positive = 256
+    layers: Annotated[int, Meta(ge=2)] = 2
+    """Of the projector; three for vision Transformers, …"""
+    predictor_norm: bool = False
+    """… whose predictor also ends in batch norm."""
+    temperature: Above0 = 1.0
+    """1.0 for a ResNet, 0.2 for a vision Transformer."""
     decay: Rate = 0.99
     """Decay of the slow copy at the start; rises to 1 along a cosine."""
-    shift: Count = 1
-    """Views are the image shifted by up to this many pixels, …"""
-    jitter: Rate = 0.4
-    """… with brightness and contrast changed by up to this factor, …"""
-    noise: Annotated[float, Meta(ge=0)] = 0.05
-    """… and Gaussian noise of this size (pixels in 0..1)."""
 
 
 class Apc(Struct, frozen=True, kw_only=True, tag="apc"):
@@ -165,4 +203,4 @@ class BidirectionalLM(Struct, frozen=True, kw_only=True, tag="bidirectional-lm")
     """Predict the next word from those before it, and the word before from those after (Peters et al. 2018)."""
 
 
-Pretext = Bert | CausalLM | Denoising | Byol | Apc | Cbow | SkipGram | BidirectionalLM
+Pretext = Bert | CausalLM | Denoising | SimClr | Byol | SimSiam | MocoV3 | Apc | Cbow | SkipGram | BidirectionalLM

@@ -118,7 +118,22 @@ class Seq2Seq(TaskFiles, frozen=True, kw_only=True, tag="seq2seq"):
     """Exact match and BLEU tell upper from lower case; a model whose tokenizer writes lower case cannot."""
 
 
-Task = Classification | Regression | Tagging | SpanQA | Seq2Seq
+class Images(TaskFiles, frozen=True, kw_only=True, tag="images"):
+    """A class for an image. Files are what image data are read from (`ImageData.source`); without test, the tenth of
+    train that pretraining on it holds out."""
+
+    metric: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
+    size: Count = 0
+    """Height and width that images are brought to; 0 for what suits them (`ImageData.size`)."""
+    channels: Literal[0, 1, 3] = 0
+    """1 for grey, 3 for colours; 0 for what the images are."""
+    image_field: str = "image"
+    """Column of Parquet files and hub data sets that holds the image, …"""
+    label_field: str = "label"
+    """… and its label."""
+
+
+Task = Classification | Regression | Tagging | SpanQA | Seq2Seq | Images
 
 
 class FineTune(Struct, frozen=True, kw_only=True):
@@ -147,6 +162,10 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """On dev, evenly over the steps; the best one's weights are kept."""
     labels: tuple[Positive, ...] = ()
     """Numbers of training examples that are tried beside all of them; a smaller choice is part of every larger one."""
+    per_class: tuple[Positive, ...] = ()
+    """The same as numbers for each class, of images: 10 digits have 100 for 10."""
+    percent: tuple[Annotated[float, Meta(gt=0, lt=100)], ...] = ()
+    """The same in hundredths of the training examples."""
     length: Count = 0
     """Tokens a sequence may have; 0 for what the model reads."""
     seed: int = 0

@@ -10,6 +10,7 @@ from sesame.data.batch import Cursor, ImageBatch, Step
 from sesame.data.decoding import content_keys
 from sesame.data.image_store import Images, open_images
 from sesame.data.order import HELD_OUT_SEED, Order, held_out
+from sesame.errors import UserError
 
 
 def digits() -> tuple[UInt8[np.ndarray, "image 1 8 8"], Int[np.ndarray, " image"]]:
@@ -26,6 +27,8 @@ BUILT_IN: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {"digits": di
 
 def open_source(data: ImageData) -> Images:
     """The images that a configuration names. UserError where there are none, or bad ones."""
+    if not data.source:
+        raise UserError("No images were named. Give a folder, a .zip, arrays, hf:NAME or digits (--data).")
     if data.source not in BUILT_IN:
         return open_images(data)
     pixels, label = BUILT_IN[data.source]()

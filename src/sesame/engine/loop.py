@@ -26,6 +26,7 @@ from sesame.engine.run import Run
 from sesame.engine.signals import StopSignal
 from sesame.engine.window import Window
 from sesame.errors import UserError
+from sesame.models.collective import join_batch_norm
 from sesame.pretext.base import Objective
 
 log = logging.getLogger(__name__)
@@ -187,16 +188,17 @@ def set_up(recipe: Recipe, run: Run, data: Any) -> Training:
     device = machine.device_of(recipe)
     team = Team.join(device)
     objective = building.build(recipe, data).to(device).train()
-    if objective.pretext.whole_batch and recipe.accumulate * team.world > 1:
+    if objective.pretext.whole_batch and recipe.accumulate > 1:
         raise UserError(
             f"{recipe.name} compares all examples of a step with each other: it cannot be trained in "
-            f"{recipe.accumulate} micro-batches on {team.world} processes. Choose --accumulate 1 and one process."
+            f"{recipe.accumulate} micro-batches. Choose --accumulate 1; more processes can share a step."
         )
     if recipe.compile:
         for name, module in objective.named_modules():
             if distributed.is_block(name):
                 module.compile()
     if team.world > 1:
+        join_batch_norm(objective)
         distributed.shard(objective, device, team.world)
     return Training(
         recipe=recipe,

@@ -164,8 +164,59 @@ class SGD:
                 parameter.add_(gradient, alpha=-lr)
 
 
+class Momentum:
+    """Gradient descent with momentum: v = m·v + g + λ·w, w = w − lr·v; with Nesterov's w = w − lr·(g + λ·w + m·v).
+
+    As `torch.optim.SGD`, but without decay on biases and norms.
+    """
+
+    def __init__(self, named: dict[str, nn.Parameter], config: OptimizerConfig):
+        self.named, self.config = named, config
+        self.state: State = {name: {"momentum": torch.zeros_like(p)} for name, p in named.items()}
+
+    def step(self, share: float) -> None:
+        c = self.config
+        for name, parameter in self.named.items():
+            if parameter.grad is None:
+                continue
+            gradient = parameter.grad
+            if parameter.ndim > 1:
+                gradient = gradient.add(parameter, alpha=c.weight_decay)
+            velocity = self.state[name]["momentum"].mul_(c.momentum).add_(gradient)
+            update = gradient.add(velocity, alpha=c.momentum) if c.nesterov else velocity
+            parameter.add_(update, alpha=-c.lr * share)
+
+
+class Lars:
+    """Layer-wise adaptive rates (You et al. 2017), in the order of operations of SimCLR's and BYOL's own code.
+
+    Decay is added to the gradient *before* its norm is taken; the rate, times trust · ‖w‖ / ‖g + λ·w‖, goes *into* the
+    momentum: v = m·v + rate·(g + λ·w), w = w − v. Biases and norms have neither decay nor a rate of their own.
+    """
+
+    def __init__(self, named: dict[str, nn.Parameter], config: OptimizerConfig):
+        self.named, self.config = named, config
+        self.state: State = {name: {"momentum": torch.zeros_like(p)} for name, p in named.items()}
+
+    def step(self, share: float) -> None:
+        c = self.config
+        for name, parameter in self.named.items():
+            if parameter.grad is None:
+                continue
+            update = parameter.grad
+            if parameter.ndim > 1:
+                update = update.add(parameter, alpha=c.weight_decay)
+                own, its = gathered(parameter.norm()), gathered(update.norm())
+                update = update * torch.where((own > 0) & (its > 0), c.trust * own / its, 1.0)
+            velocity = self.state[name]["momentum"].mul_(c.momentum).add_(update, alpha=c.lr * share)
+            parameter.sub_(velocity)
+
+
+DESCENTS: dict[str, type[SGD] | type[Momentum] | type[Lars]] = {"sgd": SGD, "momentum": Momentum, "lars": Lars}
+
+
 class Optimizer:
-    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest, or SGD; one schedule over all.
+    """AdamW everywhere, or Muon on the blocks' matrices with AdamW on the rest, or descent; one schedule over all.
 
     `scale` is AdamW's: the share of the rate of parameters that learn slower.
     """
@@ -173,8 +224,10 @@ class Optimizer:
     def __init__(self, module: nn.Module, config: OptimizerConfig, scale: Mapping[str, float] | None = None):
         self.config = config
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        if config.name == "sgd":
-            self.parts: dict[str, AdamW | Muon | SGD] = {"sgd": SGD(self.named, config)}
+        if config.name in DESCENTS:
+            self.parts: dict[str, AdamW | Muon | SGD | Momentum | Lars] = {
+                config.name: DESCENTS[config.name](self.named, config)
+            }
             return
         matrices = {n: p for n, p in self.named.items() if config.name == "muon" and p.ndim == 2 and "blocks." in n}
         self.parts = {"adamw": AdamW({n: p for n, p in self.named.items() if n not in matrices}, config, scale)}
@@ -184,7 +237,7 @@ class Optimizer:
     @torch.no_grad()
     def step(self, share: float) -> None:
         """Change the weights, at `share` of the peak learning rates, and forget the gradients."""
-        if self.config.name != "sgd":  # AdamW moves every row at every step, also those without a gradient
+        if self.config.name != "sgd":  # the others move every row at every step, also those without a gradient
             for parameter in self.named.values():
                 if parameter.grad is not None and parameter.grad.is_sparse:
                     parameter.grad = parameter.grad.to_dense()

@@ -14,13 +14,19 @@ from sesame.pretext.byol import Byol
 from sesame.pretext.causal_lm import CausalLM
 from sesame.pretext.cbow import Cbow
 from sesame.pretext.denoising import Denoising
+from sesame.pretext.mocov3 import MocoV3
+from sesame.pretext.simclr import SimClr
+from sesame.pretext.simsiam import SimSiam
 from sesame.pretext.skip_gram import SkipGram
 
 PRETEXTS: dict[type, Callable[[Any, Any, Any], Pretext]] = {
     config.Bert: Bert,
     config.CausalLM: CausalLM,
     config.Denoising: Denoising,
+    config.SimClr: SimClr,
     config.Byol: Byol,
+    config.SimSiam: SimSiam,
+    config.MocoV3: MocoV3,
     config.Apc: Apc,
     config.Cbow: Cbow,
     config.SkipGram: SkipGram,

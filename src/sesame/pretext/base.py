@@ -44,7 +44,8 @@ class Pretext(nn.Module):
     """A way to divide, and a way to say close. Owns its heads (MLM head, projector, slow copy)."""
 
     whole_batch: ClassVar[bool] = False
-    """The loss joins examples of the whole step (NT-Xent): accumulation is refused."""
+    """The loss joins examples of the whole step (NT-Xent): accumulation is refused, and in training the task itself
+    joins what the processes have (models/collective.py)."""
     summed: ClassVar[bool] = False
     """A step follows the sum of its things' gradients, not their mean: each takes a step of its own size (word2vec)."""
 

@@ -27,6 +27,7 @@ PROBES: dict[str, str] = {
     "attention": "sesame.probes.attention",
     "neighbours": "sesame.probes.neighbours",
     "collapse": "sesame.probes.collapse",
+    "alignment": "sesame.probes.alignment",
     "frames": "sesame.probes.frames",
 }
 """name -> module; imported when it is asked for."""

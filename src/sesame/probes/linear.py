@@ -35,13 +35,13 @@ from sesame.data.text import TextSet
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes.base import Answer, Ask, Item, Value
-from sesame.probes.softmax_regression import fit, standardised
 from sesame.probes.states import Word, Words, held_out_sentences, laid_out, spelled, word_states
 from sesame.probes.words import key_of, keyed_order, say_once, share
 from sesame.tasks import conll
 from sesame.tasks.base import Notes
 from sesame.tasks.classification import segment_mean
 from sesame.tasks.reading import reach, text_model
+from sesame.tasks.softmax_regression import fit, standardised
 
 log = logging.getLogger(__name__)
 

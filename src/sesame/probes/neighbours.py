@@ -25,15 +25,14 @@ from sesame.data.images import ImageStream
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes.base import NO_LAYER, Answer, Ask, Item, Value
-from sesame.probes.geometry import unit_vectors
 from sesame.probes.held_out import on_device
 from sesame.probes.words import share
+from sesame.tasks.frozen import NEIGHBOURS, TEMPERATURE, nearest
 
 READS = ("images",)
 LIGHT, FULL = (2000, 500), (50_000, 10_000)
-NEIGHBOURS, TEMPERATURE = 20, 0.07
 TOGETHER = 1024
-"""Images that the backbone reads at once, and things whose neighbours are looked for at once."""
+"""Images that the backbone reads at once."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +98,9 @@ def baseline(features: Float[np.ndarray, "thing width"], things: Labelled, what:
 
 def knn(features: Float[np.ndarray, "thing width"], things: Labelled) -> Int64[np.ndarray, " asked"]:
     """The label that the nearest known things vote for, each with exp(cosine / temperature)."""
-    unit = unit_vectors(torch.from_numpy(features))
-    known, asked = unit[: things.known], unit[things.known :]
-    label = torch.from_numpy(things.label[: things.known])
-    found = []
-    for some in asked.split(TOGETHER):
-        cosine, nearest = (some @ known.T).topk(min(NEIGHBOURS, len(known)))
-        votes = torch.zeros(len(some), len(things.names), dtype=cosine.dtype)
-        votes.scatter_add_(1, label[nearest], (cosine / TEMPERATURE).exp())
-        found.append(votes.argmax(1))
-    return torch.cat(found).numpy()
+    whole, label = torch.from_numpy(features), torch.from_numpy(things.label[: things.known])
+    known, asked = whole[: things.known], whole[things.known :]
+    return nearest(known, label, len(things.names), asked, NEIGHBOURS, TEMPERATURE).argmax(1).numpy()
 
 
 def linear(features: Float[np.ndarray, "thing width"], things: Labelled) -> Int64[np.ndarray, " asked"]:

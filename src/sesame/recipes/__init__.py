@@ -2,9 +2,24 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import albert, apc, bart, bert, byol, elmo, gpt, mass, roberta, t5, word2vec
+from sesame.recipes import (
+    albert,
+    apc,
+    bart,
+    bert,
+    byol,
+    elmo,
+    gpt,
+    mass,
+    mocov3,
+    roberta,
+    simclr,
+    simsiam,
+    t5,
+    word2vec,
+)
 
-FILES = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo, byol, apc)
+FILES = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo, simclr, byol, simsiam, mocov3, apc)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for file in FILES for recipe in file.RECIPES}
 
 

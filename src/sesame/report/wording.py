@@ -200,7 +200,11 @@ def model(recipe: config.Recipe) -> str:
         return f"an encoder-decoder of {layers}, {backbone.encoder.width} wide"
     if isinstance(backbone, config.ConvNet):
         return f"a conv net of {' + '.join(map(str, backbone.channels))} channels"
+    if isinstance(backbone, config.ResNet):
+        return f"a ResNet of {backbone.depth} layers"
     layers = f"{backbone.layers} layer{'s' * (backbone.layers != 1)}, {backbone.width} wide"
+    if isinstance(backbone, config.ViT):
+        return f"a vision Transformer of {layers}"
     words = f", with a vocabulary of {backbone.vocab:,}" if backbone.vocab else ""
     return f"a Transformer of {layers}{words}"
 
@@ -222,9 +226,12 @@ def task(recipe: config.Recipe) -> str:
         )
     return {
         config.CausalLM: "predicting the next token",
+        config.SimClr: "finding the other view of the image (SimCLR)",
         config.Byol: "predicting another view of the image (BYOL)",
+        config.SimSiam: "predicting another view of the image (SimSiam)",
+        config.MocoV3: "finding the other view of the image (MoCo v3)",
         config.Apc: "predicting the frames ahead (APC)",
-    }[type(pretext)]
+    }.get(type(pretext), str(pretext.__struct_config__.tag))
 
 
 def source(recipe: config.Recipe) -> str:
@@ -328,12 +335,7 @@ def verdict(result: Point) -> str:
     pretrained = reading.score(result, "pretrained")
     if result.gain is None or pretrained is None:
         return "no comparison"
-    if result.gain.se is None:
-        said = "one seed, so no error is known"
-    elif is_clear(result.gain):
-        said = "clear gain" if result.gain.mean > 0 else "clear loss"
-    else:
-        said = "no clear difference"
+    said = outcome(result.gain)
     rivals = [
         ("embeddings", "embeddings alone"),
         ("tfidf", "TF-IDF"),
@@ -341,7 +343,17 @@ def verdict(result: Point) -> str:
         ("copied", "the source, copied"),
     ]
     unbeaten = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= pretrained.mean]
-    return said + (f"; not above {' and '.join(unbeaten)}" if unbeaten else "")
+    said += f"; not above {' and '.join(unbeaten)}" if unbeaten else ""
+    return "; ".join([said, *(f"{name}: {outcome(gain)}" for name, gain in result.gains.items())])
+
+
+def outcome(gain: Gain) -> str:
+    """Whether a gain is more than chance."""
+    if gain.se is None:
+        return "one seed, so no error is known"
+    if is_clear(gain):
+        return "clear gain" if gain.mean > 0 else "clear loss"
+    return "no clear difference"
 
 
 def best_column(result: Point) -> str:

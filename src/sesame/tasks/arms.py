@@ -13,13 +13,14 @@ from sesame import config, models
 from sesame.data.batch import At, Rows
 from sesame.data.chance import seed_for
 from sesame.engine.build import Model
+from sesame.errors import UserError
 from sesame.models.base import Backbone, States
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.layer_mix import LayerMix
 from sesame.models.transformer import Block, Embedding, Transformer, gather
-from sesame.tasks.base import Task
+from sesame.tasks.base import Head, Task
 from sesame.tasks.network import Network
-from sesame.tasks.reading import backbone_of, model_for
+from sesame.tasks.reading import model_for
 from sesame.tasks.writer import Writer
 
 B = TypeVar("B", bound=Backbone)
@@ -50,7 +51,7 @@ class Embeddings(Backbone):
 def arms_of(task: Task[Any, Any], arms: Sequence[Arm] = ARMS, backbone: Backbone | None = None) -> tuple[Arm, ...]:
     """Those of `arms` that `task` can be learned from, in order. Embeddings alone cannot write; and they are an arm of
     a Transformer, where the backbone is known: word vectors are nothing else."""
-    alone = not task.writes and (backbone is None or isinstance(backbone, Transformer))
+    alone = task.reads == "text" and not task.writes and (backbone is None or isinstance(backbone, Transformer))
     return tuple(arm for arm in ARMS if arm in arms and (alone or arm != "embeddings"))
 
 
@@ -60,7 +61,7 @@ def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
     `start` is another way to draw them than the model's own, where there are several. What is no weight (which
     characters a word has) is the model's.
     """
-    backbone = backbone_of(model)
+    backbone = model.objective.backbone
     c: Any = backbone.config
     if start and isinstance(c, config.EncoderDecoder):
         c = replace(c, **{name: replace(getattr(c, name), start=start) for name in ("encoder", "decoder")})
@@ -69,7 +70,8 @@ def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed))
         made = models.build(c)
-    made.load_state_dict(dict(backbone.named_buffers()), strict=False)
+    if not isinstance(model.recipe and model.recipe.data, config.ImageData):  # batch norm's statistics are learned
+        made.load_state_dict(dict(backbone.named_buffers()), strict=False)
     return made.to(next(backbone.parameters()).device)
 
 
@@ -88,19 +90,30 @@ def network_of(
     """
     its: Backbone = fresh(model, seed, start) if arm == "scratch" else model_for(task, model)[0]
     backbone = with_dropout(its, dropout)
+    if task.reads == "images":
+        if mix:
+            raise UserError("--mix reads all layers of a model of text. Leave it out: of images the last one is read.")
+        from sesame.tasks.images import ImageNetwork, gentle
+
+        weight = next(backbone.parameters())
+        return ImageNetwork(backbone, _head(task, backbone, seed, dropout).to(weight), gentle(model))
     if isinstance(backbone, EncoderDecoder):
         return Writer(backbone)
     if arm == "embeddings":
         assert isinstance(backbone, Transformer), "of other models the embeddings alone are no arm"
         backbone = Embeddings(backbone)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("head", seed))
-        head = task.head(backbone.width, dropout)
+    head = _head(task, backbone, seed, dropout)
     weight = next(backbone.parameters())
     shape: Any = its.config
     layers = 1 if arm == "embeddings" else 1 + shape.layers
     mixed = LayerMix(layers).to(weight.device, weight.dtype) if mix else None
     return Network(backbone, head.to(weight.device, weight.dtype), mixed)
+
+
+def _head(task: Task[Any, Any], backbone: Backbone, seed: int, dropout: float) -> Head:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("head", seed))
+        return task.head(backbone.width, dropout)
 
 
 def with_dropout(backbone: B, rate: float) -> B:

@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sesame.data.chance import bits, purpose_key
-from sesame.data.tokenizer import Vocabulary
+from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.models.base import Backbone
 from sesame.pretext.base import Term
-from sesame.tasks.sequences import Sequences, TaskBatch
+from sesame.tasks.sequences import TaskBatch
 
 
 @runtime_checkable
@@ -33,6 +34,25 @@ class Labelled(Protocol):
     @property
     def where(self) -> str:
         """`file:line`, for messages."""
+
+
+@runtime_checkable
+class Encodings(Protocol):
+    """Examples as a network reads them: `Sequences` of tokens, or images."""
+
+    @property
+    def owner(self) -> Int[np.ndarray, " thing"]:
+        """The example that each thing that is read belongs to."""
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """What is to be predicted; None where there are no labels."""
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " thing"]:
+        """What each takes to read, beside the others."""
+
+    def __len__(self) -> int: ...
 
 
 E = TypeVar("E", bound=Labelled)
@@ -66,6 +86,10 @@ class Task(ABC, Generic[E, P]):
     """One kind of labelled data. `labels` are those of the training examples, in a fixed order."""
 
     kind: ClassVar[str]
+    reads: ClassVar[Literal["text", "images"]] = "text"
+    """What its examples are, and so the models that can learn it."""
+    unchanged: ClassVar[bool] = False
+    """What is read off features that are not trained is measured too (frozen.py); the kind has labels."""
     writes: ClassVar[bool] = False
     """A decoder writes the answers, a token at a time: the model is an encoder-decoder, and there is no head."""
 
@@ -97,8 +121,11 @@ class Task(ABC, Generic[E, P]):
         return list(examples)
 
     @abstractmethod
-    def encode(self, examples: Sequence[E], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
-        """The examples as sequences of at most `length` tokens, with targets where the examples have labels."""
+    def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Encodings:
+        """The examples as sequences of at most `length` tokens, with targets where the examples have labels.
+
+        Other things than text have no `vocabulary` and no `length`: they are encoded as their kind of network reads.
+        """
 
     @abstractmethod
     def head(self, width: int, dropout: float) -> Head:
@@ -109,7 +136,7 @@ class Task(ABC, Generic[E, P]):
         """How far the head's scores are from the batch's targets."""
 
     @abstractmethod
-    def decode(self, examples: Sequence[E], sequences: Sequences, scores: Float[np.ndarray, "*what out"]) -> list[P]:
+    def decode(self, examples: Sequence[E], sequences: Any, scores: Float[np.ndarray, "*what out"]) -> list[P]:
         """One prediction an example, from the scores of all its sequences (in order)."""
 
     @abstractmethod
@@ -123,6 +150,22 @@ class Task(ABC, Generic[E, P]):
     @abstractmethod
     def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:
         """The predictions in the format the examples came in."""
+
+    def check_model(self, model: Model, examples: Sequence[E]) -> None:
+        """Raise UserError where the model cannot read these examples; what kind it is, is checked already."""
+
+    def order(self, train: Sequence[E], seed: int) -> Int[np.ndarray, " example"]:
+        """In which order training examples are taken, where few are: a matter of each example's key and the seed."""
+        return keyed_order(train, "labels", seed)
+
+    # ------------------------------------------------------------------------ what is read off unchanged features
+    def raw(self, encoded: Any) -> Float[Tensor, "example number"]:
+        """Each example as it is, in numbers; only asked of a kind that has `unchanged`."""
+        raise NotImplementedError("abstract")
+
+    def features(self, backbone: Backbone, encoded: Any) -> Float[Tensor, "example width"]:
+        """What a backbone makes of each example; only asked of a kind that has `unchanged`."""
+        raise NotImplementedError("abstract")
 
     # ---------------------------------------------------------------------------------- what needs no backbone
     @abstractmethod

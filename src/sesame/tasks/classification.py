@@ -15,26 +15,18 @@ import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.tokenizer import Vocabulary
-from sesame.errors import UserError, nearest
+from sesame.errors import UserError
 from sesame.pretext.base import Term
 from sesame.tasks import lexical, metrics, tables
 from sesame.tasks.base import Head, Notes, Task
+from sesame.tasks.classes import OF_LABELS, Choice, Classes, columns_of, file_of, label_of
 from sesame.tasks.sequences import Sequences, TaskBatch
 from sesame.tasks.tables import TextExample
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A predicted label."""
-
-    label: str
-    probability: float
-    """Of this label, as the model has it."""
 
 
 @dataclass(frozen=True)
@@ -155,77 +147,22 @@ class TextTask(Task[TextExample, P]):
         """The columns of a prediction."""
 
 
-class Classification(TextTask[Choice]):
-    """One of the labels of the training examples."""
+class Classification(Classes[TextExample], TextTask[Choice]):
+    """One of the labels of the training examples, for a text or a pair of texts."""
 
     kind = "classification"
-
-    @classmethod
-    def labels_of(cls, config: config.Classification, train: Sequence[TextExample]) -> tuple[str, ...]:
-        labels = tuple(sorted({_label(example) for example in train}))
-        if len(labels) == 1:
-            raise UserError(
-                f"{_file(train[0])}: all {len(train)} training examples have the label {labels[0]!r}, so there is "
-                "nothing to tell apart. Give examples of two labels or more."
-            )
-        return labels
-
-    def check(self, examples: Sequence[TextExample], notes: Notes) -> list[TextExample]:
-        known = []
-        for example in examples:
-            if example.label in self.labels:
-                known.append(example)
-            else:
-                notes.fault(
-                    example.where,
-                    "label never seen in training",
-                    f"no training example has the label {example.label!r}.{nearest(_label(example), self.labels)}",
-                )
-        if not known:
-            raise UserError("no example is left that has a label seen in training. Check the label columns.")
-        return known
-
-    def _target(self, examples: Sequence[TextExample]) -> Int64[np.ndarray, " example"] | None:
-        number = {label: k for k, label in enumerate(self.labels)}
-        if any(example.label not in number for example in examples):
-            return None
-        return np.array([number[_label(example)] for example in examples], np.int64)
 
     def head(self, width: int, dropout: float) -> PooledHead:
         return PooledHead(width, len(self.labels), self.config.pooling, dropout)
 
-    def loss(self, scores: Float[Tensor, "sequence label"], batch: TaskBatch) -> Term:
-        """Cross-entropy, in nats."""
-        assert batch.target is not None, "only labelled sequences have a loss"
-        hits = (scores.argmax(-1) == batch.target).sum()
-        return Term(F.cross_entropy(scores.float(), batch.target, reduction="sum"), batch.count, hits=hits)
-
-    def decode(
-        self, examples: Sequence[TextExample], sequences: Sequences, scores: Float[np.ndarray, "sequence label"]
-    ) -> list[Choice]:
-        scores = scores.astype(np.float64)
-        best = scores.argmax(-1)
-        # The best label's share of the softmax: 1 / sum over labels of e^(score - best score).
-        probability = 1 / np.exp(scores - scores.max(-1, keepdims=True)).sum(-1)
-        return [Choice(self.labels[k], float(p)) for k, p in zip(best, probability, strict=True)]
-
-    def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Choice]) -> dict[str, float]:
-        gold = [_label(example) for example in examples]
-        predicted = [prediction.label for prediction in predictions]
-        return {name: score(gold, predicted) for name, score in _OF_LABELS.items()}
+    def lexical(self, train: Sequence[TextExample], test: Sequence[TextExample]) -> list[Choice]:
+        labels = [label_of(example) for example in train]
+        found = lexical.classify(train, labels, test, OF_LABELS[self.metric])
+        return [Choice(label, probability) for label, probability in found]
 
     @staticmethod
     def _row(prediction: Choice) -> Mapping[str, str | float]:
-        return {"prediction": prediction.label, "probability": prediction.probability}
-
-    def majority(self, train: Sequence[TextExample], test: Sequence[TextExample]) -> list[Choice]:
-        """The most frequent label of the training examples, for every example; its share is the probability."""
-        return [Choice(*lexical.most_frequent([_label(example) for example in train]))] * len(test)
-
-    def lexical(self, train: Sequence[TextExample], test: Sequence[TextExample]) -> list[Choice]:
-        labels = [_label(example) for example in train]
-        found = lexical.classify(train, labels, test, _OF_LABELS[self.metric])
-        return [Choice(label, probability) for label, probability in found]
+        return columns_of(prediction)
 
 
 class Regression(TextTask[Value]):
@@ -255,8 +192,8 @@ class Regression(TextTask[Value]):
         values = _values(train)
         if np.ptp(values) == 0:
             raise UserError(
-                f"{_file(train[0])}: all {len(train)} training examples have the label {train[0].label!r}, so there is "
-                "nothing to tell apart. Give examples of different numbers."
+                f"{file_of(train[0])}: all {len(train)} training examples have the label {train[0].label!r}, so there "
+                "is nothing to tell apart. Give examples of different numbers."
             )
         return repr(float(values.mean())), repr(float(values.std()))
 
@@ -305,7 +242,6 @@ class Regression(TextTask[Value]):
         return [Value(value) for value in found]
 
 
-_OF_LABELS = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "matthews": metrics.matthews}
 _OF_NUMBERS = {"pearson": metrics.pearson, "spearman": metrics.spearman}
 
 
@@ -321,13 +257,8 @@ def fitting(a: int, b: int, room: int) -> tuple[int, int]:
     return (room - short, short) if a > b else (short, room - short)
 
 
-def _label(example: TextExample) -> str:
-    assert example.label is not None, "labels are read where they are needed"
-    return example.label
-
-
 def _values(examples: Sequence[TextExample]) -> Float[np.ndarray, " example"]:
-    return np.array([float(_label(example)) for example in examples], np.float64)
+    return np.array([float(label_of(example)) for example in examples], np.float64)
 
 
 def _is_number(label: str) -> bool:
@@ -335,7 +266,3 @@ def _is_number(label: str) -> bool:
         return bool(np.isfinite(float(label)))
     except ValueError:
         return False
-
-
-def _file(example: TextExample) -> str:
-    return example.where.rpartition(":")[0]

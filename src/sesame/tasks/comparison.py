@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import torch
 from jaxtyping import Int
 from msgspec import Struct
 
@@ -15,9 +16,11 @@ from sesame.config import FineTune
 from sesame.data.chance import permute
 from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.models.base import Backbone
 from sesame.models.transformer import Transformer
-from sesame.tasks.arms import ARMS, STARTS, Arm, Start, arms_of, network_of
-from sesame.tasks.base import TaskData, keyed_order
+from sesame.tasks import frozen
+from sesame.tasks.arms import ARMS, STARTS, Arm, Start, arms_of, fresh, network_of
+from sesame.tasks.base import TaskData
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
 from sesame.tasks.network import Network
@@ -52,7 +55,7 @@ class Point(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Scores on test, learned from so many examples."""
 
     majority: float
-    tfidf: float
+    tfidf: float | None = None
     """Of TF-IDF and logistic regression, or their nearest equivalent for the kind."""
     copied: float | None = None
     """Of the text that is read, given back as it is, where the answer is a text."""
@@ -60,6 +63,10 @@ class Point(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scratch: Mean | None = None
     pretrained: Mean | None = None
     gain: Gain | None = None
+    also: dict[str, Mean] = {}
+    """What else was measured, by what it is called: unchanged features, read in other ways."""
+    gains: dict[str, Gain] = {}
+    """Of those, paired, seed by seed."""
     lr: dict[str, float]
     """The peak rate of each arm."""
     start: Start | None = None
@@ -148,6 +155,10 @@ class Comparison:
     curve: bool
     tell: Tell = _nobody
     workers: Workers = ALONE
+    labels: tuple[int, ...] = ()
+    """Numbers of training examples that are tried beside all of them, rising."""
+    kept: dict[tuple[str, int], frozen.Features] = field(default_factory=dict)
+    """Features that are computed already, by what they are of and the seed of a random network."""
 
     @classmethod
     def of(
@@ -165,8 +176,8 @@ class Comparison:
         numbers = tuple(range(settings.seed, settings.seed + seeds))
         encoded = encode(model, data, settings.length)
         chosen = arms_of(data.task, arms, model.objective.backbone)
-        work = cls(model, encoded, settings, numbers, chosen, curve)
-        for labels in settings.labels:
+        work = cls(model, encoded, settings, numbers, chosen, curve, labels=numbers_of(settings, data))
+        for labels in work.labels:
             work.check(labels)
         return work
 
@@ -174,7 +185,7 @@ class Comparison:
         """Train and score everything."""
         work = replace(self, tell=tell, workers=workers)
         whole, best = work.point(0)
-        points = {str(labels): work.point(labels)[0] for labels in sorted(set(self.settings.labels))}
+        points = {str(labels): work.point(labels)[0] for labels in self.labels}
         result = Result(
             kind=self.data.task.kind,
             metric=self.data.task.metric,
@@ -196,7 +207,7 @@ class Comparison:
         """Which training examples are used, in order. A smaller choice is part of every larger one of the seed."""
         if not labels:
             return np.arange(len(self.data.train))
-        return np.sort(keyed_order(self.data.train, "labels", seed)[:labels])
+        return np.sort(self.data.task.order(self.data.train, seed)[:labels])
 
     def check(self, labels: int) -> None:
         """Raise UserError where so few examples cannot be learned from, or there are not so many."""
@@ -218,6 +229,7 @@ class Comparison:
         trials = self.trials(labels)
         begun = self.trainings(trials)
         plain = self.baselines(labels)
+        unchanged = self.unchanged(labels)
         ways, first = self.best(labels, zip(trials, begun, strict=True))
         jobs = [Job(arm, labels, seed, ways[arm]) for arm in self.arms for seed in self.seeds]
         others = self.trainings([job for job in jobs if not (first and job.seed == self.seeds[0])])
@@ -242,6 +254,8 @@ class Comparison:
         means = {arm: mean_of(found) for arm, found in scores.items()}
         point = Point(
             **plain,
+            also={name: mean_of(found) for name, found in unchanged.items()},
+            gains={name: gain_of(*both) for name, both in frozen.gains(unchanged).items()},
             embeddings=means.get("embeddings"),
             scratch=means.get("scratch"),
             pretrained=means.get("pretrained"),
@@ -263,6 +277,43 @@ class Comparison:
                 told = {"event": "baseline", "task": self.data.name, "arm": name, "seed": seed, "labels": labels}
                 self.tell({**told, "test": metrics})
         return {name: float(np.mean(found)) for name, found in scores.items()}
+
+    def unchanged(self, labels: int) -> dict[str, list[float]]:
+        """The scores of every seed from features that are not trained, by way; none for a kind that has no such."""
+        task, encoded = self.data.task, self.encoded
+        scores: dict[str, list[float]] = {}
+        for seed in self.seeds if task.unchanged else ():
+            chosen = torch.from_numpy(self.chosen(labels, seed))
+            features = {what: x.of(chosen) for what, x in self.features(seed).items()}
+            label = torch.from_numpy(encoded.train.target)[chosen]
+
+            def on_dev(found: frozen.Scores) -> float:
+                return task.metrics(self.data.dev, task.decode(self.data.dev, encoded.dev, found.numpy()))[task.metric]
+
+            known = () if labels else frozen.SAME & set(scores)
+            for name, found in frozen.ways(features, label, len(task.labels), seed, on_dev, known).items():
+                metrics = task.metrics(self.data.test, task.decode(self.data.test, encoded.test, found.numpy()))
+                scores.setdefault(name, []).append(metrics[task.metric])
+                told = {"event": "baseline", "task": self.data.name, "arm": name, "seed": seed, "labels": labels}
+                self.tell({**told, "test": metrics})
+        return scores
+
+    def features(self, seed: int) -> dict[str, frozen.Features]:
+        """Of the raw input, a random network of this seed, and the pretrained one; each computed once."""
+        task, encoded = self.data.task, self.encoded
+        parts = encoded.train, encoded.dev, encoded.test
+        made: dict[str, Callable[[], Backbone | None]] = {
+            frozen.RAW: lambda: None,
+            frozen.RANDOM: lambda: fresh(self.model, seed),
+            frozen.FROZEN: lambda: self.model.objective.backbone,
+        }
+        for what, make in made.items():
+            key = what, seed if what == frozen.RANDOM else 0
+            if key not in self.kept:
+                backbone = make()
+                found = [task.raw(part) if backbone is None else task.features(backbone, part) for part in parts]
+                self.kept[key] = frozen.Features(*found)
+        return {what: self.kept[what, seed if what == frozen.RANDOM else 0] for what in made}
 
     def trials(self, labels: int) -> list[Job]:
         """Every way of every arm, with the first seed; none without a sweep.
@@ -304,7 +355,7 @@ class Comparison:
         """What came of each, in order; None where the loss broke."""
         if self.workers.count == 1:  # told while it happens
             return map(self.train, jobs)
-        silent = replace(self, tell=_nobody, workers=ALONE)
+        silent = replace(self, tell=_nobody, workers=ALONE, kept={})
         return map(self.heard, jobs, self.workers.map(silent.train, jobs))
 
     def heard(self, job: Job, trained: Trained | None) -> Trained | None:
@@ -339,6 +390,15 @@ class Comparison:
     def say(self, event: str, job: Job, **values: Any) -> None:
         told = {"event": event, "task": self.data.name, "arm": job.arm, "seed": job.seed, "labels": job.labels}
         self.tell({**told, "lr": job.way.lr, **values})
+
+
+def numbers_of(settings: FineTune, data: TaskData[Any, Any]) -> tuple[int, ...]:
+    """How many training examples are tried beside all of them: as numbers, per class, and in hundredths."""
+    if settings.per_class and data.task.reads != "images":
+        raise UserError("--per-class is for images. Give --labels, which counts all examples, or --percent.")
+    per_class = [number * len(data.task.labels) for number in settings.per_class]
+    percent = [max(1, round(share / 100 * len(data.train))) for share in settings.percent]
+    return tuple(sorted({*settings.labels, *per_class, *percent}))
 
 
 # -------------------------------------------------------------------------------------------- statistics

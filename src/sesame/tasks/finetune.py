@@ -21,10 +21,9 @@ from sesame.engine import optim
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
-from sesame.tasks.base import Task, TaskData
+from sesame.tasks.base import Encodings, Task, TaskData
 from sesame.tasks.network import Network, predict
 from sesame.tasks.reading import model_for, name, positions, reach
-from sesame.tasks.sequences import Sequences
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +37,12 @@ class Encoded:
     """A task's examples as one model reads them."""
 
     data: TaskData[Any, Any]
-    train: Sequences
-    dev: Sequences
-    test: Sequences
+    train: Encodings
+    dev: Encodings
+    test: Encodings
     pad: int
     length: int
-    """Tokens a sequence may have."""
+    """Tokens a sequence may have; 0 where there are none."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,10 @@ def encode(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
     What is cut is counted in `data.notes`.
     """
     backbone, vocabulary = model_for(data.task, model)
+    data.task.check_model(model, data.train)
+    if vocabulary is None:
+        train, dev, test = (data.task.encode(part, None, 0, data.notes) for part in (data.train, data.dev, data.test))
+        return Encoded(data, train, dev, test, pad=0, length=0)
     length = length or reach(model)
     if length > positions(backbone):
         raise UserError(
@@ -122,6 +125,7 @@ def fine_tune(
     optimizer = optim.Optimizer(network, schedule, layer_rates(network, settings.layer_decay))
     evaluations: list[Evaluation] = []
     best, since = None, 0
+    whole = {**optimizer.named, **dict(network.named_buffers())}  # batch norm's statistics go with the weights
     kept: dict[str, Tensor] = {}
     said: list[Any] = []
     total, things, began = torch.zeros(()), 0, time.monotonic()
@@ -148,13 +152,13 @@ def fine_tune(
         total, things, since = torch.zeros(()), 0, since + 1
         if best is None or dev[task.metric] > best.dev[task.metric]:
             best, said, since = now, predictions, 0
-            kept = {key: p.detach().clone() for key, p in optimizer.named.items()}
+            kept = {key: value.detach().clone() for key, value in whole.items()}
         if settings.patience and since >= settings.patience:
             break
     assert best is not None  # the last step is one of those that are looked at
     with torch.no_grad():
-        for key, parameter in optimizer.named.items():
-            parameter.copy_(kept[key])
+        for key, value in whole.items():
+            value.copy_(kept[key])
     return Tuning(network.eval(), task.tuned(encoded.data.dev, said), tuple(evaluations), best)
 
 

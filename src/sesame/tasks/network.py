@@ -12,7 +12,7 @@ from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.models.layer_mix import LayerMix
 from sesame.models.segments import pick
-from sesame.tasks.base import Head, Task
+from sesame.tasks.base import Encodings, Head, Task
 from sesame.tasks.sequences import Sequences, TaskBatch, batch_of
 
 MOST = 0.75
@@ -40,11 +40,14 @@ class Network(nn.Module):
             states = pick(whole.flatten(0, 1), batch.at.places(whole.shape[1])[batch.order])
         return self.head(states, batch)
 
-    def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:
-        """The `chosen` sequences where and as the backbone reads them best."""
+    def batch(self, sequences: Any, chosen: Int[np.ndarray, " chosen"], pad: int) -> Any:
+        """The `chosen` of `Sequences` where and as the backbone reads them best: a `TaskBatch`.
+
+        Networks of other things have batches of their own.
+        """
         return batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu").to(self.device)
 
-    def scores(self, sequences: Sequences, pad: int) -> np.ndarray:
+    def scores(self, sequences: Any, pad: int) -> np.ndarray:
         """What it says of all sequences, in their order, for `Task.decode`."""
         return scores_of(self, sequences, pad)
 
@@ -83,7 +86,7 @@ def groups_of(lengths: Int[np.ndarray, " sequence"]) -> list[Int[np.ndarray, " c
 
 
 def predict(
-    task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Sequences, pad: int
+    task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Encodings, pad: int
 ) -> list[Any]:
     """One prediction an example. Raises UserError where not one example gave a sequence to read."""
     if not len(sequences):

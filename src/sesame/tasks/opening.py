@@ -31,6 +31,8 @@ SUFFIXES = {
 """What the files of a folder hold, unless it is said otherwise."""
 PARTS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 """What the files of a folder, and the splits of a data set, are called."""
+IMAGES = ("digits",)
+"""Labelled images that are built in."""
 FEWEST = 10
 """Training examples below which none can be spared for dev."""
 
@@ -40,10 +42,11 @@ E = TypeVar("E", bound=Labelled)
 def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any, Any]:
     """The task that `spec` names, with its examples.
 
-    `spec` is `pydocs/NAME`; a task file (.json: a `config.Task` with its `kind`, paths counted from the file's folder);
-    a folder with train, dev and test files; or `hf:NAME/CONFIG`. `fields` are those of the kind, and `kind` itself,
-    and outweigh the task file. Without a dev file a keyed tenth of the training examples is held out; without a test
-    file the dev examples are reported. `skip_bad` leaves faulty examples out and counts them.
+    `spec` is `pydocs/NAME`, or `digits`; a task file (.json: a `config.Task` with its `kind`, paths counted from the
+    file's folder); a folder with train, dev and test files; or `hf:NAME/CONFIG`. With the kind images it is also any
+    source of images. `fields` are those of the kind, and `kind` itself, and outweigh the task file. Without a dev file
+    a keyed tenth of the training examples is held out; without a test file the dev examples are reported. `skip_bad`
+    leaves faulty examples out and counts them.
     """
     fields = {name: value for name, value in fields.items() if value is not None}
     notes = Notes(skip=skip_bad)
@@ -54,6 +57,13 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
         from sesame.tasks.pydocs import open_pydocs
 
         return open_pydocs(spec.removeprefix("pydocs/"))
+    if spec in IMAGES or (fields.get("kind") == "images" and path.suffix != ".json"):
+        from sesame.tasks.images import parts_of
+
+        fields = {"kind": "images", **fields}
+        files = parts_of(path) if path.is_dir() else {"train": spec}
+        name = path.resolve().name if path.exists() else path.name
+        return task_data(name, _decoded(files | fields, lambda _: spec), notes)
     if spec.startswith("hf:"):
         return _from_hub(spec.removeprefix("hf:"), fields, notes)
     if path.is_dir():
@@ -65,8 +75,8 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
     like = [f"pydocs/{name}" for name in get_close_matches(path.name, TASKS)]
     meant = f" Did you mean {', '.join(like)}?" if like else ""
     raise UserError(
-        f"{spec}: no such task.{meant} Give pydocs/NAME (built in), a folder with train, dev and test files, a task "
-        "file (.json), or hf:NAME."
+        f"{spec}: no such task.{meant} Give pydocs/NAME or digits (built in), a folder with train, dev and test files, "
+        "a task file (.json), or hf:NAME."
     )
 
 
@@ -86,6 +96,10 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
     """The task that `c` describes, with the examples of its files."""
     if not c.train:
         raise UserError(f"{name}: there is nothing to learn from. Name a training file.")
+    if isinstance(c, config.Images):
+        from sesame.tasks.images import open_images
+
+        return open_images(name, c, notes)
     kind = class_of(c)
     train = kind.read(c, Path(c.train), notes)
     task = kind(c, kind.labels_of(c, train))
@@ -116,6 +130,10 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
         from sesame.tasks.tagging import Tagging
 
         return Tagging
+    if isinstance(c, config.Images):
+        from sesame.tasks.images import ImageClassification
+
+        return ImageClassification
     if isinstance(c, config.Seq2Seq):
         from sesame.tasks.seq2seq import Seq2Seq
 
@@ -185,7 +203,7 @@ def _decoded(found: Mapping[str, Any], where: Callable[[str], str]) -> config.Ta
 # ------------------------------------------------------------------------------------------------ folders
 def _of_folder(folder: Path, fields: Mapping[str, Any]) -> config.Task:
     files = sorted(path for path in folder.iterdir() if path.is_file() and _suffix(path) in SUFFIXES)
-    found = {part: path for part, names in PARTS.items() if (path := _part(folder, files, part, names))}
+    found = {part: path for part, names in PARTS.items() if (path := part_of(folder, files, part, names))}
     if "train" not in found:
         seen = ", ".join(path.name for path in files[:5]) or "none that could be one"
         raise UserError(
@@ -206,7 +224,7 @@ def _suffix(path: Path) -> str:
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
 
 
-def _part(folder: Path, files: list[Path], part: str, names: tuple[str, ...]) -> Path | None:
+def part_of(folder: Path, files: list[Path], part: str, names: tuple[str, ...]) -> Path | None:
     """The one file that is called like a part, or else has that among the words of its name."""
     stems = {path: path.name.removesuffix(".gz").removesuffix(_suffix(path)).lower() for path in files}
     exact = [path for path, stem in stems.items() if stem in names]

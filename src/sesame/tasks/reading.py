@@ -49,8 +49,17 @@ def backbone_of(model: Model) -> Any:
     return writing_model(model)[0] if writes else text_model(model)[0]
 
 
-def model_for(task: Task[Any, Any], model: Model) -> tuple[Any, Vocabulary]:
+def image_model(model: Model) -> Any:
+    """The backbone of a model of images; a UserError for a model of anything else."""
+    if model.recipe is None or not isinstance(model.recipe.data, config.ImageData):
+        raise UserError(f"{name(model)} is no model of images. Choose a run that was pretrained on some.")
+    return model.objective.backbone
+
+
+def model_for(task: Task[Any, Any], model: Model) -> tuple[Any, Vocabulary | None]:
     """The backbone that `task` is learned with, and its tokenizer; a UserError for a model that cannot do it."""
+    if task.reads == "images":
+        return image_model(model), None
     return writing_model(model) if task.writes else text_model(model)
 
 

@@ -47,7 +47,8 @@ class Tuned:
     card: Card
     task: Task[Any, Any]
     network: Network
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
+    """None where no text is read."""
 
     def save(self, folder: Path) -> None:
         """Write task.json, the weights and the tokenizer; the folder appears complete or not at all."""
@@ -57,7 +58,8 @@ class Tuned:
             (beside / TASK).write_bytes(msgspec.json.format(msgspec.json.encode(self.card), indent=2) + b"\n")
             weights = {key: value.cpu().contiguous() for key, value in self.network.state_dict().items()}
             save_file(weights, beside / WEIGHTS)
-            self.vocabulary.save(beside / TOKENIZER)
+            if self.vocabulary is not None:
+                self.vocabulary.save(beside / TOKENIZER)
             beside.rename(folder)
         except SafetensorError as error:
             raise UserError(f"{folder}: the model cannot be written ({error}). Nothing was left there.") from None
@@ -79,7 +81,7 @@ class Tuned:
 
     def _predict(self, examples: list[Any], notes: Notes) -> list[Any]:
         sequences = self.task.encode(examples, self.vocabulary, self.card.length, notes)
-        return predict(self.task, self.network, examples, sequences, self.vocabulary.pad)
+        return predict(self.task, self.network, examples, sequences, self.vocabulary.pad if self.vocabulary else 0)
 
 
 def open_tuned(path: Path | str) -> Tuned:
@@ -94,8 +96,12 @@ def open_tuned(path: Path | str) -> Tuned:
         raise UserError(f"{folder / TASK} is damaged, or written by another version of sesame ({error}).") from None
     task = class_of(card.task)(card.task, card.labels)
     backbone: Any = models.build(card.backbone)
-    if isinstance(backbone, EncoderDecoder):
-        network: Network = Writer(backbone)
+    if task.reads == "images":
+        from sesame.tasks.images import ImageNetwork
+
+        network: Network = ImageNetwork(backbone, task.head(backbone.width, card.settings.dropout))
+    elif isinstance(backbone, EncoderDecoder):
+        network = Writer(backbone)
     else:
         mix = LayerMix(1 + backbone.config.layers) if card.settings.mix else None
         network = Network(backbone, task.head(backbone.width, card.settings.dropout), mix)
@@ -104,7 +110,8 @@ def open_tuned(path: Path | str) -> Tuned:
     except (SafetensorError, OSError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"{folder / WEIGHTS} cannot be read ({said}). Fine-tune again.") from None
-    return Tuned(card, task, network.eval(), Vocabulary.open(folder / TOKENIZER))
+    vocabulary = Vocabulary.open(folder / TOKENIZER) if task.reads == "text" else None
+    return Tuned(card, task, network.eval(), vocabulary)
 
 
 def _folder_of(path: Path) -> Path:

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sesame.probes.softmax_regression import fit, standardised
+from sesame.tasks.softmax_regression import fit, standardised
 
 RIDGE = 0.01
 
