@@ -9,7 +9,6 @@ images.json  ImagesInfo
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from contextlib import closing
