@@ -42,13 +42,13 @@ def test_the_weights_mix_the_values_into_what_the_kernel_gives(shape, full_rows,
         example = torch.arange(3)[:, None].expand(3, 10)
         rows = transformer.Rows(torch.arange(30).view(3, 10), time, torch.zeros_like(time), example, alone=True)
     seen = []
-    kernel = transformer.attend
+    kernel = transformer.attend_within
 
-    def watched(query, key, value, *rest):
-        seen.append((value, kernel(query, key, value, *rest)))
+    def watched(qkv, *rest):
+        seen.append((qkv.chunk(3, -1)[2], kernel(qkv, *rest)))
         return seen[-1][1]
 
-    monkeypatch.setattr(transformer, "attend", watched)
+    monkeypatch.setattr(transformer, "attend_within", watched)
     with torch.no_grad():
         hidden = backbone(rows, layers=True).layers
         mask = mask_of(rows, causal=backbone.config.causal, gain=backbone.relative, dtype=torch.float32)
