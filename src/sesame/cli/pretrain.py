@@ -19,6 +19,7 @@ from sesame.config import (
     CausalLM,
     Denoising,
     Elmo,
+    ImageData,
     Recipe,
     SpanCorruption,
     TextData,
@@ -247,6 +248,10 @@ def report(ended: "Ended", as_json: bool) -> int:
         says = [f"The model is in {run.path}. Next:"]
         if run.recipe.watch.probes:
             says += [f"  sesame report {where}"]
+        if isinstance(run.recipe.data, TextData) and (twin := run.recipe.data.twin):
+            both = f"{shlex.quote(twin.of)} {where}"
+            says += [] if run.recipe.watch.probes else [f"  sesame watch {both}"]
+            says += [f"  sesame effect {both}"]
         if isinstance(run.recipe.pretext, Denoising):
             if any(isinstance(c, SpanCorruption | TextInfilling) for c in run.recipe.pretext.corruptions):
                 says += [f'  sesame fill {where} "Return the [MASK] of the list."']
@@ -260,6 +265,8 @@ def report(ended: "Ended", as_json: bool) -> int:
                 f'  sesame {verb} {where} "{text}"',
                 f"  sesame embed {where} FILE --out vectors.npy",
             ]
+        elif isinstance(run.recipe.data, ImageData):
+            says += [f"  sesame finetune {where} FOLDER-WITH-LABELS --per-class 10 --out DIR"]
         says += [f"  sesame runs {where}"]
     rows = [(name, value) for name, value in last.items()]
     emit(
