@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 
 from sesame import config, interop, models, pretext
@@ -87,12 +88,12 @@ def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.
     if isinstance(backbone, config.EncoderDecoder):
         encoder, decoder = _sized(backbone.encoder, source, data), _sized(backbone.decoder, source, data)
         return msgspec.structs.replace(backbone, encoder=encoder, decoder=decoder)
-    if not isinstance(backbone, config.Transformer | config.WordVectors | config.Elmo):
+    if not isinstance(backbone, config.Transformer | config.WordVectors | config.Elmo | config.Gru):
         return backbone
     vocabulary = vocabulary_of(data)
     if isinstance(backbone, config.WordVectors | config.Elmo):
         return msgspec.structs.replace(backbone, vocab=backbone.vocab or (vocabulary.size if vocabulary else 0))
-    if backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
+    if isinstance(backbone, config.Transformer) and backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
         return msgspec.structs.replace(backbone, vocab=vocabulary.size)
     if isinstance(source, config.SpeechData) and not backbone.features:
         return msgspec.structs.replace(backbone, features=data.mels)
@@ -150,5 +151,17 @@ def load(path: Path | str, step: int | None = None) -> Model:
         distributed.fill(objective, found.objective)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{run.path}: the checkpoint of step {found.manifest.step} does not fit ({error}).") from None
+    recall(objective, run)
     objective.eval()
     return Model(objective, vocabulary, run.recipe, found.manifest.step)
+
+
+def recall(objective: Objective, run: Run) -> None:
+    """Give the pretext task what it prepared when the run began, if its targets are made of that."""
+    if not objective.pretext.recalls:
+        return
+    files = sorted(run.artifacts.glob("*.npz"))
+    if not files:
+        raise UserError(f"{run.artifacts} is gone, and with it what the run prepared. Begin a new run.")
+    with np.load(files[0], allow_pickle=False) as file:
+        objective.pretext.recall(dict(file))

@@ -8,6 +8,7 @@ from sesame.models.base import Backbone
 from sesame.models.convnet import ConvNet
 from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
+from sesame.models.gru import Gru
 from sesame.models.transformer import Transformer
 from sesame.models.word_vectors import WordVectors
 
@@ -15,6 +16,7 @@ MODELS: dict[type, Callable[[Any], Backbone]] = {
     config.Transformer: Transformer,
     config.EncoderDecoder: EncoderDecoder,
     config.ConvNet: ConvNet,
+    config.Gru: Gru,
     config.WordVectors: WordVectors,
     config.Elmo: Elmo,
 }

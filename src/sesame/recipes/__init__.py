@@ -2,9 +2,9 @@
 
 from sesame.config import Recipe
 from sesame.errors import UserError, nearest
-from sesame.recipes import albert, apc, bart, bert, byol, elmo, gpt, mass, roberta, t5, word2vec
+from sesame.recipes import albert, apc, bart, bert, byol, cpc, elmo, gpt, masked_frames, mass, roberta, t5, word2vec
 
-FILES = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo, byol, apc)
+FILES = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo, byol, apc, masked_frames, cpc)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for file in FILES for recipe in file.RECIPES}
 
 
