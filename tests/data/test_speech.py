@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_chirps(tmp_path_factory.mktemp("chirps"))
 
 
-def stream(folder: Path, seed: int = 0, rows: int = 4, **options: int) -> SpeechStream:
+def stream(folder: Path, seed: int = 0, rows: int = 4, **options: Any) -> SpeechStream:
     return SpeechStream(SpeechData(source=str(folder), mels=40, rows=rows, **options), seed)
 
 
@@ -80,10 +81,15 @@ def test_unreadable_and_too_short_files_are_skipped_and_counted(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     worse = shutil.copytree(folder, tmp_path / "worse")
-    (worse / "broken.flac").write_bytes(b"no sound at all")
     soundfile.write(worse / "click.wav", np.zeros(300), 16000)
-    found = stream(worse)
-    assert dict(found.skipped) == {"unreadable": 1, "shorter than a frame": 1}
+    (worse / "broken.flac").write_bytes(b"no sound at all")
+    with pytest.raises(UserError, match=r"broken\.flac .*--data\.skip-bad"):
+        stream(worse)
+    found = stream(worse, skip_bad=True)
+    assert {reason: skip.count for reason, skip in found.skips.report().items()} == {
+        "unreadable file": 1,
+        "shorter than a frame": 1,
+    }
     assert len(found.utterances) == 24
     assert "broken.flac" in caplog.text and "click.wav" in caplog.text
 
@@ -127,7 +133,7 @@ def test_a_folder_without_sound_is_named(tmp_path: Path) -> None:
         SpeechStream(SpeechData(source=str(tmp_path)), 0)
 
 
-def test_a_truncated_file_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_meanwhile_is_named(folder: Path, tmp_path: Path) -> None:
     worse = shutil.copytree(folder, tmp_path / "worse")
     found = stream(worse)
     path = found.utterances[0].path

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from sesame.data.log_mel import LogMel, normalised
-from sesame.data.speech import read_sound
+from sesame.data.sound import read_sound
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes import Ask, Item, Value, frames

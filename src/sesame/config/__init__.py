@@ -4,7 +4,7 @@ Every value is a frozen `msgspec.Struct`: msgspec reads and writes it as JSON an
 `tyro` turns it into options. Where a room has a choice the structs are tagged, and the tag stands in `config.json`.
 """
 
-from sesame.config.data import Data, ImageData, Phase, SpeechData, TextData, Twin
+from sesame.config.data import Data, Espeak, ImageData, Phase, SpeechData, TextData, Twin
 from sesame.config.engine import Optimizer, Probe, Recipe, Watch
 from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, Gru, Transformer, WordVectors
 from sesame.config.pretext import (
@@ -69,6 +69,7 @@ __all__ = [
     "DocumentRotation",
     "Elmo",
     "EncoderDecoder",
+    "Espeak",
     "FineTune",
     "FragmentMasking",
     "FrameSpans",

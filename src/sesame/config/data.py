@@ -1,8 +1,8 @@
 """What is read, and how it is cut."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from sesame.config.types import Count, Positive, Rate
 
@@ -68,15 +68,67 @@ class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
     """Images in one optimiser step."""
 
 
+class Espeak(Struct, frozen=True, kw_only=True):
+    """What the built-in source `espeak` says, and in whose voice; every choice is drawn by `seed`."""
+
+    utterances: Positive = 500
+    says: Literal["commands", "pydocs"] = "commands"
+    """Short orders from templates of ours, with the order as label; or sentences of pydocs."""
+    languages: tuple[str, ...] = ("en-us",)
+    """As espeak-ng names them. The words are English whatever the language; its phones and its melody are not."""
+    speakers: Positive = 12
+    """Voices: a variant of espeak-ng's, with a pitch and a rate of its own. At most 40."""
+    seed: Count = 0
+
+
 class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
-    """A folder of audio files, as log-mel frames; one utterance is one example."""
+    """Sound, as frames of features; one utterance is one example."""
 
     source: str = ""
+    """A folder of .wav, .flac, .ogg files (LibriSpeech, Speech Commands and VoxCeleb are recognised); a manifest (.tsv,
+    .jsonl) with the columns path, start, end, text, speaker, label; or espeak (built in)."""
+    features: Literal["logmel", "fbank", "whisper", "mfcc", "wave"] = "logmel"
+    """logmel: HTK's scale, Hann windows; fbank and mfcc: Kaldi's; whisper: Whisper's; wave: the samples themselves."""
+    deltas: Annotated[int, Meta(ge=0, le=2)] = 0
+    """Beside the features their slopes (1), and the slopes of these (2)."""
+    cmvn: bool = True
+    """Every feature of an utterance is given mean 0 and variance 1, which takes out the loudness and the channel."""
     sample_rate: Positive = 16000
-    mels: Positive = 80
+    """Other sounds are resampled."""
+    mels: Count = 0
+    """Mel bands; 0 for 80, of mfcc 23 as in Kaldi."""
+    cepstra: Positive = 13
+    """Coefficients that mfcc keeps."""
     length: Positive = 512
-    """Frames (10 ms each) in a row; longer utterances are cut."""
+    """The longest row in steps of 10 ms; longer utterances are cut."""
     rows: Positive = 8
+    """Utterances in one optimiser step, over all processes and micro-batches."""
+    bucket: Positive = 16
+    """Steps whose utterances are sorted by length together, so that a row stands beside rows of its length; 1 for none."""
+    label: str = "label"
+    """Column of the manifest, or field of `pattern`, that is the label: emotion, say."""
+    pattern: str = ""
+    """What a file's name says, where it does: {digit}_{speaker}_{take}."""
+    skip_bad: bool = False
+    """Leave out what cannot be used, count and report it, instead of stopping."""
+    espeak: Espeak = Espeak()
+    """What the source espeak says."""
+
+    @property
+    def bands(self) -> int:
+        """Mel bands."""
+        return self.mels or (23 if self.features == "mfcc" else 80)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a frame."""
+        one = {"wave": 1, "mfcc": self.cepstra}.get(self.features, self.bands)
+        return one * (1 + self.deltas)
+
+    @property
+    def longest(self) -> int:
+        """Frames in the longest row: steps of 10 ms, and of `wave` samples."""
+        return self.length * (self.sample_rate // 100 if self.features == "wave" else 1)
 
 
 Data = TextData | ImageData | SpeechData

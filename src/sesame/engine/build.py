@@ -96,7 +96,7 @@ def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.
     if isinstance(backbone, config.Transformer) and backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
         return msgspec.structs.replace(backbone, vocab=vocabulary.size)
     if isinstance(source, config.SpeechData) and not backbone.features:
-        return msgspec.structs.replace(backbone, features=data.mels)
+        return msgspec.structs.replace(backbone, features=source.width)
     return backbone
 
 
@@ -110,7 +110,9 @@ def check_positions(recipe: Recipe) -> None:
     if isinstance(data, config.ImageData):
         return
     phases = data.phases if isinstance(data, config.TextData) else ()
-    length = max((phase.length for phase in phases), default=data.length)
+    length = max(
+        (phase.length for phase in phases), default=data.longest if isinstance(data, config.SpeechData) else data.length
+    )
     for stack in _stacks(recipe.backbone):
         if isinstance(stack, config.Transformer) and stack.position == "learned" and stack.positions < length:
             raise UserError(

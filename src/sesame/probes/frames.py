@@ -23,8 +23,8 @@ from jaxtyping import Float
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import SpeechBatch
-from sesame.data.log_mel import LogMel, normalised
-from sesame.data.speech import read_sound
+from sesame.data.features import Features
+from sesame.data.sound import read_sound
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.pretext.apc import Apc
@@ -121,17 +121,18 @@ def _utterances(
             f"{path}: {known} utterances to learn from, with {len(set(labels[:known]))} labels, and "
             f"{len(chosen) - known} to ask about. At least two labels are needed, and something to ask."
         )
-    log_mel = LogMel(data.sample_rate, data.mels)
-    frames: list[Float[np.ndarray, "_ mel"]] = []
+    features = Features(data)
+    sounds: list[Float[np.ndarray, "_"]] = []
     for i in chosen.tolist():
         sound = read_sound(path.parent / examples[i].text, data.sample_rate)
-        if log_mel.frames_in(len(sound)) < 1:
+        if features.frames_in(len(sound)) < 1:
             raise UserError(f"{examples[i].where}: {examples[i].text} is shorter than one frame. Leave it out.")
-        frames.append(log_mel(sound))
+        sounds.append(sound)
+    frames = features.raw(sounds)
     names, label = np.unique(labels, return_inverse=True)
     things = Labelled(label, tuple(str(name) for name in names), keys[chosen], known)
     spoken = np.stack([np.concatenate([f.mean(0), f.std(0)]) for f in frames])
-    parts, order = _parts([normalised(f)[: data.length] for f in frames])
+    parts, order = _parts([f[: data.longest] for f in features.normalised(frames)])
     return parts, order, things, spoken
 
 
