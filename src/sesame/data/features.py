@@ -18,15 +18,21 @@ class Features:
 
     def frames_in(self, samples: int) -> int:
         """How many frames so many samples (at `data.sample_rate`) make."""
-        return self.log_mel.frames_in(samples)
+        return self.log_mel.frames_in(samples) // self.data.stack
 
     def __call__(self, sounds: Sequence[Float[np.ndarray, "_"]]) -> list[Float[np.ndarray, "_ feature"]]:
         return self.normalised(self.raw(sounds))
 
-    def normalised(self, raw: Sequence[Float[np.ndarray, "_ feature"]]) -> list[Float[np.ndarray, "_ feature"]]:
-        """What `raw` gave, normalised if `data.cmvn`."""
-        return [normalised(frames) if self.data.cmvn else frames for frames in raw]
+    def normalised(self, raw: Sequence[Float[np.ndarray, "_ feature"]]) -> list[Float[np.ndarray, "_ wider"]]:
+        """What `raw` gave, normalised if `data.cmvn`, and so many on end in one as `data.stack` says."""
+        return [stacked(normalised(frames) if self.data.cmvn else frames, self.data.stack) for frames in raw]
 
     def raw(self, sounds: Sequence[Float[np.ndarray, "_"]]) -> list[Float[np.ndarray, "_ feature"]]:
-        """The same without normalisation."""
+        """The same, neither normalised nor stacked."""
         return [self.log_mel(sound) for sound in sounds]
+
+
+def stacked(frames: Float[np.ndarray, "frame feature"], count: int) -> Float[np.ndarray, "fewer wider"]:
+    """`count` frames on end side by side in one; what is left at the end is dropped."""
+    kept = len(frames) // count
+    return frames[: kept * count].reshape(kept, -1)

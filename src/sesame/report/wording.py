@@ -224,6 +224,11 @@ def task(recipe: config.Recipe) -> str:
         config.CausalLM: "predicting the next token",
         config.Byol: "predicting another view of the image (BYOL)",
         config.Apc: "predicting the frames ahead (APC)",
+        config.Mockingjay: "recovering hidden frames (Mockingjay)",
+        config.Tera: "recovering hidden frames and bands (TERA)",
+        config.BestRq: "predicting random codes of hidden frames (BEST-RQ)",
+        config.Hubert: "predicting clusters of hidden frames (HuBERT)",
+        config.Cpc: "telling the frames ahead from others (CPC)",
     }[type(pretext)]
 
 
