@@ -29,6 +29,8 @@ class Model:
     recipe: Recipe | None
     """None for a published model."""
     step: int
+    hears: config.SpeechData | None = None
+    """How a published model of speech hears."""
 
 
 def build(recipe: Recipe, data: Any) -> Objective:

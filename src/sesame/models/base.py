@@ -37,6 +37,9 @@ class Backbone(nn.Module):
     width: int
     """Width of the last layer."""
 
+    trainable: bool = True
+    """False of one that is only ever read: what another library publishes."""
+
     @property
     def depth(self) -> int:
         """Hidden states that `forward` gives with `layers`: one a layer, and before them the embeddings."""

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sesame.data.chance import bits, purpose_key
-from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.pretext.base import Term
 from sesame.tasks.sequences import Sequences, TaskBatch
@@ -66,6 +65,13 @@ class Task(ABC, Generic[E, P]):
     """One kind of labelled data. `labels` are those of the training examples, in a fixed order."""
 
     kind: ClassVar[str]
+    reads: ClassVar[Literal["text", "speech"]] = "text"
+    """What its examples are, and so which models can learn it."""
+    arms: ClassVar[tuple[str, ...]] = ("embeddings", "scratch", "pretrained")
+    """From what it is learned, of `arms.ARMS`."""
+    solved: ClassVar[Literal["", "sequence", "read"]] = ""
+    """The head is linear in the mean of a sequence's states, or in each read state, and the loss is cross-entropy: on a
+    backbone that is not trained, the best head is worked out (solving.py)."""
     writes: ClassVar[bool] = False
     """A decoder writes the answers, a token at a time: the model is an encoder-decoder, and there is no head."""
 
@@ -97,8 +103,11 @@ class Task(ABC, Generic[E, P]):
         return list(examples)
 
     @abstractmethod
-    def encode(self, examples: Sequence[E], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
-        """The examples as sequences of at most `length` tokens, with targets where the examples have labels."""
+    def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Sequences:
+        """The examples as sequences of at most `length` tokens, with targets where the examples have labels.
+
+        `vocabulary` is what the model reads with: a Vocabulary, or of speech an Ear.
+        """
 
     @abstractmethod
     def head(self, width: int, dropout: float) -> Head:
@@ -132,6 +141,11 @@ class Task(ABC, Generic[E, P]):
     @abstractmethod
     def lexical(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
         """Predictions of TF-IDF and logistic regression, or of their nearest equivalent for the kind."""
+
+    def raw(self, vocabulary: Any) -> tuple[Any, int]:
+        """What reads the examples without any network (features of the field), in place of a model's `vocabulary`, and
+        how many numbers it makes of a position. Of kinds that have the arm `raw`."""
+        raise NotImplementedError("abstract")
 
     def baselines(self, train: Sequence[E], test: Sequence[E]) -> dict[str, list[P]]:
         """All that the kind has of these, by the names of `comparison.Point`'s fields."""

@@ -1,6 +1,7 @@
 """A backbone with a task's head on it, and what it says about sequences of any number."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ class Network(nn.Module):
 
     def batch(self, sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int) -> TaskBatch:
         """The `chosen` sequences where and as the backbone reads them best."""
-        return batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu").to(self.device)
+        batch = batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu")
+        if batch.rows.x.is_floating_point():
+            batch = replace(batch, rows=replace(batch.rows, x=batch.rows.x.to(next(self.parameters()).dtype)))
+        return batch.to(self.device)
 
     def scores(self, sequences: Sequences, pad: int) -> np.ndarray:
         """What it says of all sequences, in their order, for `Task.decode`."""

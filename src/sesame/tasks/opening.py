@@ -88,6 +88,8 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
         raise UserError(f"{name}: there is nothing to learn from. Name a training file.")
     kind = class_of(c)
     train = kind.read(c, Path(c.train), notes)
+    if isinstance(c, config.Speech) and not (c.dev and c.test):
+        return _of_one_source(name, c, train, notes)
     task = kind(c, kind.labels_of(c, train))
     if c.dev:
         dev = task.check(kind.read(c, Path(c.dev), notes), notes)
@@ -100,6 +102,20 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
         notes.counts["dev, reported for want of a test file"] = len(dev)
         log.info("%s has no test file: what is reported are its %d dev examples", name, len(dev))
     return TaskData(name, task, train, dev, test, notes)
+
+
+def _of_one_source(name: str, c: config.Speech, examples: list[Any], notes: Notes) -> TaskData[Any, Any]:
+    """A task on speech whose dev or test utterances, or both, are held out of one source."""
+    from sesame.tasks.spoken import divided
+
+    if c.dev:
+        raise UserError(f"{name}: a dev source was named and no test source. Name both, or neither.")
+    kind = class_of(c)
+    train, dev, test = divided(name, c, examples, notes, test=not c.test)
+    task = kind(c, kind.labels_of(c, train))
+    if c.test:
+        test = kind.read(c, Path(c.test), notes)
+    return TaskData(name, task, train, task.check(dev, notes), task.check(test, notes), notes)
 
 
 def class_of(c: config.Task) -> type[Task[Any, Any]]:
@@ -116,6 +132,14 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
         from sesame.tasks.tagging import Tagging
 
         return Tagging
+    if isinstance(c, config.SpokenClass):
+        from sesame.tasks.spoken_class import SpokenClass
+
+        return SpokenClass
+    if isinstance(c, config.PhoneFrames | config.PhoneCtc):
+        from sesame.tasks.phones import PhoneCtc, PhoneFrames
+
+        return PhoneFrames if isinstance(c, config.PhoneFrames) else PhoneCtc
     if isinstance(c, config.Seq2Seq):
         from sesame.tasks.seq2seq import Seq2Seq
 
