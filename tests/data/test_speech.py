@@ -13,7 +13,7 @@ from chirps import write_chirps
 
 from sesame.config import SpeechData
 from sesame.data.batch import Cursor
-from sesame.data.log_mel import LogMel, normalised
+from sesame.data.features import Features
 from sesame.data.speech import SpeechStream, rows_of
 from sesame.errors import UserError
 
@@ -28,12 +28,12 @@ def stream(folder: Path, seed: int = 0, rows: int = 4, **options: Any) -> Speech
 
 
 def test_padding_never_changes_a_feature(folder: Path) -> None:
-    found, log_mel = stream(folder), LogMel(16000, 40)
+    found, features = stream(folder), Features(SpeechData(mels=40))
     batch = next(found.train(Cursor(), 0, 10, 1)).parts[0]
     path = {u.key: u.path for u in found.utterances}
     assert len(set(batch.frames_in.tolist())) > 1
     for row, (key, size) in enumerate(zip(batch.key.tolist(), batch.frames_in.tolist(), strict=True)):
-        own = normalised(log_mel(soundfile.read(path[key], dtype="float32")[0]))
+        (own,) = features([soundfile.read(path[key], dtype="float32")[0]])
         assert size == len(own)
         assert (batch.frames[row, :size] == own).all()
         assert (batch.frames[row, size:] == 0).all()
@@ -110,7 +110,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     left, rate = soundfile.read(tmp_path / "00.wav")
     soundfile.write(tmp_path / "00.wav", np.stack([left, np.zeros_like(left)], 1), rate, subtype="FLOAT")
     found = stream(tmp_path)
-    expected = normalised(LogMel(16000, 40)((left / 2).astype(np.float32)))
+    (expected,) = Features(SpeechData(mels=40))([(left / 2).astype(np.float32)])
     np.testing.assert_allclose(found.features(found.utterances[0]), expected, atol=1e-3)
 
 

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from sesame.data.log_mel import LogMel, normalised
+from sesame import config
+from sesame.data.features import Features
 from sesame.data.sound import read_sound
 from sesame.engine.build import Model
 from sesame.errors import UserError
@@ -108,10 +109,10 @@ def test_the_features_are_means_over_real_frames_of_utterances_by_themselves(apc
     monkeypatch.setattr(frames, "told", lambda features, things: seen.append((features, things)) or iter(()))
     list(measure(model, Ask(source=str(tones))))
     ((features, things),) = seen
-    log_mel, keys = LogMel(16000, 20), {}
+    features_of, keys = Features(config.SpeechData(mels=20)), {}
     for i in range(40):
         path = tones.parent / f"{i}.wav"
-        rows = probed_rows(normalised(log_mel(read_sound(path, 16000)))[:32].astype(float))
+        rows = probed_rows(features_of([read_sound(path, 16000)])[0][:32].astype(float))
         with torch.no_grad():
             keys[frames._key(path, "")] = model.objective.backbone(rows).last[0].mean(0).numpy(), i
     assert len(keys) == len(features) == 40 and things.known == 30

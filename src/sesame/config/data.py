@@ -106,7 +106,7 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
     rows: Positive = 8
     """Utterances in one optimiser step, over all processes and micro-batches."""
     bucket: Positive = 16
-    """Steps whose utterances are sorted by length together, so that a row stands beside rows of its length; 1 for none."""
+    """Steps whose utterances are sorted by length together, so that little of a row is padding; 1 for none."""
     label: str = "label"
     """Column of the manifest, or field of `pattern`, that is the label: emotion, say."""
     pattern: str = ""

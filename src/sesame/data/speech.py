@@ -82,8 +82,8 @@ class SpeechStream:
         sound = read_sound(utterance.path, rate, utterance.start, utterance.end)
         if len(sound) != (promised := resampled_size(utterance.samples, utterance.rate, rate)):
             raise UserError(
-                f"{utterance.where}: {promised / rate:.2f} s of sound were there at first, now {len(sound) / rate:.2f}. "
-                "The file was changed meanwhile. Start again with files that stay as they are."
+                f"{utterance.where}: {promised / rate:.2f} s of sound were there at first, now it is "
+                f"{len(sound) / rate:.2f}. The file was changed meanwhile. Start again."
             )
         return sound
 

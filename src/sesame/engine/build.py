@@ -112,9 +112,8 @@ def check_positions(recipe: Recipe) -> None:
     if isinstance(data, config.ImageData):
         return
     phases = data.phases if isinstance(data, config.TextData) else ()
-    length = max(
-        (phase.length for phase in phases), default=data.longest if isinstance(data, config.SpeechData) else data.length
-    )
+    longest = data.longest if isinstance(data, config.SpeechData) else data.length
+    length = max((phase.length for phase in phases), default=longest)
     for stack in _stacks(recipe.backbone):
         if isinstance(stack, config.Transformer) and stack.position == "learned" and stack.positions < length:
             raise UserError(
