@@ -26,9 +26,15 @@ ROWS = {
     "copied": "the source, copied",
     "majority": "majority",
     "tfidf": "TF-IDF",
+    "spread": "mel statistics, regression",
+    "raw": "raw features (FBANK)",
+    "random": "random network, frozen",
     "embeddings": "embeddings alone",
+    "frozen": "pretrained, frozen",
     "scratch": "from scratch",
     "pretrained": "pretrained",
+    "over_raw": "gain of frozen over raw",
+    "over_random": "gain of frozen over random",
     "gain": "gain over scratch",
 }
 """What a result holds, and what it is called."""
@@ -39,7 +45,8 @@ class Files:
     """How the files of a task are read; what a task file says is the default."""
 
     kind: str | None = None
-    """classification, regression, tagging, span-qa or seq2seq; else by the names of the files."""
+    """classification, regression, tagging, span-qa or seq2seq; spoken-class, phone-frames or phone-ctc; else by the
+    names of the files."""
     text: str | None = None
     """Column of the text."""
     pair: str | None = None
@@ -57,6 +64,10 @@ class Files:
     metric: str | None = None
     """What models are chosen by: accuracy, macro_f1, matthews; pearson, spearman; entity_f1; squad, cmrc;
     rouge_l, rouge_1, rouge_2, bleu, exact."""
+    pattern: str | None = None
+    """Speech: what a file's name says: {digit}_{speaker}_{take}."""
+    apart: str | None = None
+    """Speech: dev and test are told from train by speakers, source or utterances; else as suits (auto)."""
     pooling: str | None = None
     """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
 
@@ -66,7 +77,9 @@ class Finetune:
     """Train a head and the model on labelled data, beside the same from scratch, its embeddings alone, and TF-IDF.
 
     TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
-    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG.
+    .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG. Of speech: a
+    source as for pretraining with --kind spoken-class, or espeak/NAME (built in: command, speaker, phones, ctc). A task
+    on speech is also learned from features that stay as they are: raw, a random network's, and the pretrained one's.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
@@ -83,6 +96,8 @@ class Finetune:
     """Train the network from scratch alone."""
     alone: bool = False
     """Train the pretrained model alone."""
+    frozen: bool = False
+    """Of speech: train no network, only heads on features that stay as they are; done in seconds."""
     workers: int = 0
     """Trainings side by side, each in a process with its share of the threads; 0: for a small model as many as cores,
     for others one."""
@@ -103,17 +118,20 @@ def finetune_command(argv: list[str]) -> int:
         raise UserError("which task? Name one or more after the run: pydocs/area, a folder, a task file, hf:NAME.")
     if options.workers < 0:
         raise UserError(f"--workers {options.workers}: give a number of processes, or 0.")
-    if options.from_scratch and options.alone:
-        raise UserError("--from-scratch and --alone were both given. Leave one of them out; without either, both run.")
+    given = [f"--{name.replace('_', '-')}" for name in ("from_scratch", "alone", "frozen") if getattr(options, name)]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} were given. Leave all but one out; without any, all arms are trained.")
     if "--sweep" in argv and not settings.sweep:
         settings = msgspec.structs.replace(settings, sweep=tuple(settings.lr * share for share in RATES))
 
-    from sesame.tasks.arms import ARMS, Arm, arms_of
+    from sesame.tasks.arms import ARMS, HEAD_ALONE, Arm, arms_of
     from sesame.tasks.folder import RESULT, check_free, finetune
     from sesame.tasks.opening import open_task
 
     check_free(options.out)
-    arms: tuple[Arm, ...] = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else ARMS
+    arms: tuple[Arm, ...] = ARMS
+    if options.from_scratch or options.alone or options.frozen:
+        arms = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else HEAD_ALONE
     tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]

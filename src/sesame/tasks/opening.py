@@ -19,6 +19,16 @@ from sesame.tasks.base import Labelled, Notes, Task, TaskData, keyed_order
 log = logging.getLogger(__name__)
 
 KINDS: dict[str, type[config.Task]] = {str(kind.__struct_config__.tag): kind for kind in get_args(config.Task)}
+SPEECH: dict[str, type[config.Task]] = {name: kind for name, kind in KINDS.items() if issubclass(kind, config.Speech)}
+ESPEAK = config.Espeak(utterances=600, seed=1)
+"""What the built-in tasks on speech are read from: other utterances, in other voices, than the source espeak itself."""
+SPOKEN: dict[str, config.Task] = {
+    "command": config.SpokenClass(train="espeak", espeak=ESPEAK),
+    "speaker": config.SpokenClass(train="espeak", espeak=ESPEAK, label="speaker"),
+    "phones": config.PhoneFrames(train="espeak", espeak=ESPEAK),
+    "ctc": config.PhoneCtc(train="espeak", espeak=ESPEAK),
+}
+"""The built-in tasks on speech: which order is given, in whose voice, which phones and when."""
 SUFFIXES = {
     ".tsv": "classification",
     ".csv": "classification",
@@ -40,7 +50,7 @@ E = TypeVar("E", bound=Labelled)
 def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any, Any]:
     """The task that `spec` names, with its examples.
 
-    `spec` is `pydocs/NAME`; a task file (.json: a `config.Task` with its `kind`, paths counted from the file's folder);
+    `spec` is `pydocs/NAME` or `espeak/NAME`; a source of speech, where `kind` is one on speech; a task file (.json: a `config.Task` with its `kind`, paths counted from the file's folder);
     a folder with train, dev and test files; or `hf:NAME/CONFIG`. `fields` are those of the kind, and `kind` itself,
     and outweigh the task file. Without a dev file a keyed tenth of the training examples is held out; without a test
     file the dev examples are reported. `skip_bad` leaves faulty examples out and counts them.
@@ -54,6 +64,15 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
         from sesame.tasks.pydocs import open_pydocs
 
         return open_pydocs(spec.removeprefix("pydocs/"))
+    if spec.startswith("espeak/"):
+        name = spec.removeprefix("espeak/")
+        if name not in SPOKEN:
+            raise UserError(f"espeak has no task {name!r}.{nearest(name, SPOKEN)}")
+        return task_data(spec, msgspec.structs.replace(SPOKEN[name], **fields), notes)
+    if fields.get("kind") in SPEECH and path.suffix != ".json":
+        c = _decoded({"train": str(path), **fields}, lambda _: spec)
+        what = getattr(c, "label", "") or fields["kind"].removeprefix("phone-")
+        return task_data(f"{path.resolve().stem}-{what}", c, notes)
     if spec.startswith("hf:"):
         return _from_hub(spec.removeprefix("hf:"), fields, notes)
     if path.is_dir():
@@ -66,7 +85,7 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
     meant = f" Did you mean {', '.join(like)}?" if like else ""
     raise UserError(
         f"{spec}: no such task.{meant} Give pydocs/NAME (built in), a folder with train, dev and test files, a task "
-        "file (.json), or hf:NAME."
+        "file (.json), or hf:NAME. A source of speech needs --kind: spoken-class, phone-frames or phone-ctc."
     )
 
 
@@ -76,7 +95,7 @@ def files_of(spec: str) -> list[Path]:
     Raises UserError for a task file that cannot be read.
     """
     path = Path(spec).expanduser()
-    if spec.startswith(("pydocs/", "hf:")) or not path.exists():
+    if spec.startswith(("pydocs/", "espeak/", "hf:")) or not path.exists():
         return []
     c = _of_file(path, {}) if path.suffix == ".json" and path.is_file() else config.TaskFiles()
     return [path, *(Path(file) for file in (c.train, c.dev, c.test) if file)]

@@ -7,9 +7,7 @@ published way is Adam for 200,000 steps over the same functions (SUPERB; Yang et
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from sesame.tasks.network import Network, groups_of
 from sesame.tasks.sequences import Sequences
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
+TINY = 1e-6
 MOST = 200
 """Iterations for each."""
 
@@ -32,8 +31,8 @@ MOST = 200
 class Kept:
     """What a head reads of all examples, of every layer."""
 
-    train: Float[Tensor, "thing layer width"]
-    dev: Float[Tensor, "thing layer width"]
+    train: Float[Tensor, "train layer width"]
+    dev: Float[Tensor, "dev layer width"]
 
 
 def keep(network: Network, encoded: Encoded) -> Kept:
@@ -108,9 +107,10 @@ class Scaled:
 
     @classmethod
     def of(cls, z: Float[Tensor, "thing width"]) -> "Scaled":
-        """By the even mix of the layers of what is learned from."""
+        """By the even mix of the layers of what is learned from. What hardly varies stays as it is: the mean of normalised
+        features over an utterance is 0 but for rounding, which must not become an answer."""
         spread = z.std(0, unbiased=False)
-        return cls(z.mean(0), torch.where(spread > 1e-5 * spread.max().clamp(min=1e-30), spread, torch.ones(())))
+        return cls(z.mean(0), torch.where(spread > TINY, spread, torch.ones(())))
 
     def __call__(self, z: Float[Tensor, "*thing width"]) -> Float[Tensor, "*thing width"]:
         return (z - self.mean) / self.spread
@@ -155,16 +155,15 @@ def minimised(
         mixed = z[:, 0] if layers == 1 else torch.einsum("l,nlw->nw", torch.softmax(mix, 0), z)
         return F.cross_entropy(mixed @ weight.T + bias, label)
 
-    def value(x: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
         flat = torch.from_numpy(x).requires_grad_(True)
         mix, weight, bias = parts(flat)
         total = entropy(mix, weight, bias) + penalty / 2 * (weight**2).sum()
         (gradient,) = torch.autograd.grad(total, flat)
-        return float(total), gradient.numpy()
+        return float(total.detach()), gradient.numpy()
 
-    objective: Callable[[np.ndarray[Any, Any]], Any] = value
     with torch.enable_grad():
-        found = minimize(objective, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST, "gtol": 1e-6})
+        found = minimize(value, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST, "gtol": 1e-6})
     mix, weight, bias = parts(torch.from_numpy(np.ascontiguousarray(found.x)))
     with torch.no_grad():
         loss = float(entropy(mix, weight, bias))
