@@ -129,7 +129,7 @@ def test_a_missing_folder_is_named(source: str) -> None:
 
 def test_a_folder_without_sound_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no sound")
-    with pytest.raises(UserError, match="holds no readable"):
+    with pytest.raises(UserError, match=r"holds no usable utterance \(no \.wav"):
         SpeechStream(SpeechData(source=str(tmp_path)), 0)
 
 
@@ -140,3 +140,51 @@ def test_a_file_that_was_cut_meanwhile_is_named(folder: Path, tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=path.name):
         found.features(found.utterances[0])
+
+
+def test_rows_of_a_step_are_about_as_long_as_each_other(tmp_path: Path) -> None:
+    folder = write_chirps(tmp_path, 60)
+
+    def padded(bucket: int) -> float:
+        batches = [s.parts[0] for s in itertools.islice(stream(folder, bucket=bucket).train(Cursor(), 0, 10, 1), 12)]
+        return 1 - sum(b.size for b in batches) / sum(b.frames.shape[0] * b.frames.shape[1] for b in batches)
+
+    assert padded(12) < 0.08 < 0.15 < padded(1)
+
+
+def test_going_on_from_a_cursor_hears_the_same_to_the_bit(folder: Path) -> None:
+    steps = list(itertools.islice(stream(folder, length=20).train(Cursor(), 0, 20, 1), 12))
+    later = list(itertools.islice(stream(folder, length=20).train(steps[6].cursor, 7, 20, 1), 5))
+    for a, b in zip(steps[7:], later, strict=True):
+        assert a.cursor == b.cursor and (a.parts[0].frames == b.parts[0].frames).all()
+
+
+@pytest.mark.parametrize("options", [{"features": "fbank", "deltas": 2}, {"features": "wave"}, {"features": "mfcc"}])
+def test_a_batch_of_any_feature_is_as_wide_as_the_recipe_says(folder: Path, options: dict[str, Any]) -> None:
+    data = SpeechData(source=str(folder), rows=4, length=25, **options)
+    batch = SpeechStream(data, 0).batch(np.arange(4), 0, 0)
+    assert batch.frames.shape == (4, data.longest, data.width)
+    assert (batch.frames_in == data.longest).any() and np.isfinite(batch.frames).all()
+
+
+def test_mixed_rates_are_resampled(tmp_path: Path) -> None:
+    pytest.importorskip("soxr")
+    for rate in (48000, 44100, 16000, 8000):
+        soundfile.write(tmp_path / f"{rate:05}.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate)
+    found = stream(tmp_path, rows=1)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert {u.rate for u in found.utterances} == {48000, 44100, 16000, 8000} and {
+        u.frames for u in found.utterances
+    } == {98}
+    for utterance in found.utterances:
+        sound = found.sound(utterance)
+        assert len(sound) == 16000
+        np.testing.assert_allclose(sound[1000:-1000], expected[1000:-1000], atol=1e-3)
+
+
+@pytest.mark.parametrize("samples", [0, 300])
+def test_a_clip_without_a_whole_frame_is_named(folder: Path, tmp_path: Path, samples: int) -> None:
+    worse = shutil.copytree(folder, tmp_path / "worse")
+    soundfile.write(worse / "click.wav", np.zeros(samples), 16000)
+    with pytest.raises(UserError, match=r"click\.wav: .* are less than a frame.*--data\.skip-bad"):
+        stream(worse)

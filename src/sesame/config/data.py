@@ -72,9 +72,9 @@ class Espeak(Struct, frozen=True, kw_only=True):
     """What the built-in source `espeak` says, and in whose voice; every choice is drawn by `seed`."""
 
     utterances: Positive = 500
-    says: Literal["commands", "pydocs"] = "commands"
-    """Short orders from templates of ours, with the order as label; or sentences of pydocs."""
-    languages: tuple[str, ...] = ("en-us",)
+    says: Literal["commands", "words", "pydocs"] = "commands"
+    """Orders to a house (with action, object, place; the label is the action), short words, or sentences of pydocs."""
+    languages: tuple[str, ...] = ("en-us", "en-gb")
     """As espeak-ng names them. The words are English whatever the language; its phones and its melody are not."""
     speakers: Positive = 12
     """Voices: a variant of espeak-ng's, with a pitch and a rate of its own. At most 40."""

@@ -47,6 +47,9 @@ class Order:
     seed: int
     rank: int = 0
     world: int = 1
+    size: Int[np.ndarray, " thing"] | None = None
+    """Where given, each `pool` steps have their things sorted by size together, and come in keyed order themselves."""
+    pool: int = 1
 
     def __post_init__(self) -> None:
         if self.things < self.rows:
@@ -65,9 +68,22 @@ class Order:
         while True:
             if cursor.row + self.rows > self.things:
                 cursor = Cursor(epoch=cursor.epoch + 1)
-            row = np.arange(cursor.row, cursor.row + self.rows)
-            whole = chance.permute(row, self.things, "order", self.seed, cursor.epoch)
+            whole = self._step(cursor)
             mine = np.array_split(np.array_split(whole, self.world)[self.rank], parts)
             after = Cursor(epoch=cursor.epoch, row=cursor.row + self.rows)
             yield Turn(cursor.epoch, whole, tuple(mine), after)
             cursor = after
+
+    def _step(self, cursor: Cursor) -> Int[np.ndarray, " row"]:
+        """The things of the step that begins there, over all processes."""
+        first, count = cursor.row, 1
+        if self.size is not None:
+            inside = cursor.row // self.rows % self.pool
+            first -= inside * self.rows
+            count = min(self.pool, (self.things - first) // self.rows)
+        row = np.arange(first, first + count * self.rows)
+        things = chance.permute(row, self.things, "order", self.seed, cursor.epoch)
+        if self.size is None:
+            return things
+        things = things[np.argsort(self.size[things], kind="stable")].reshape(count, self.rows)
+        return things[chance.permute(np.array([inside]), count, "pool", self.seed, cursor.epoch, first)[0]]

@@ -30,7 +30,7 @@ def read_sound(
             "The file is truncated: mend or remove it."
         )
     mono = sound[:, 0] if sound.shape[1] == 1 else sound.mean(1)
-    return mono if rate == sample_rate else _resampled(mono, rate, sample_rate, path)
+    return resampled(mono, rate, sample_rate, path)
 
 
 def span_in_samples(start: float, end: float | None, rate: int, samples: int) -> tuple[int, int]:
@@ -43,7 +43,10 @@ def resampled_size(samples: int, rate: int, sample_rate: int) -> int:
     return samples if rate == sample_rate else (2 * samples * sample_rate + rate) // (2 * rate)
 
 
-def _resampled(sound: np.ndarray, rate: int, sample_rate: int, path: Path) -> Float[np.ndarray, " sample"]:
+def resampled(sound: Float[np.ndarray, "_"], rate: int, sample_rate: int, path: Path) -> Float[np.ndarray, " sample"]:
+    """The sound of `path` at another rate."""
+    if rate == sample_rate:
+        return sound
     try:
         import soxr
     except ImportError:
@@ -51,5 +54,5 @@ def _resampled(sound: np.ndarray, rate: int, sample_rate: int, path: Path) -> Fl
             f"{path} has {rate} samples a second, {sample_rate} were expected. "
             f"Pass --data.sample-rate {rate}, or install soxr, which resamples (pip install 'sesame-ssl[speech]')."
         ) from None
-    resampled: np.ndarray = soxr.resample(sound, rate, sample_rate)
-    return resampled
+    result: np.ndarray = soxr.resample(sound, rate, sample_rate)
+    return result

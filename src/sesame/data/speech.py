@@ -14,7 +14,8 @@ from sesame.data.features import Features
 from sesame.data.order import HELD_OUT_SEED, Order, held_out
 from sesame.data.sound import read_sound, resampled_size
 from sesame.data.sources import Skips
-from sesame.data.utterances import Utterance, utterances
+from sesame.data.utterance import Utterance
+from sesame.data.utterances import utterances
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -27,27 +28,17 @@ class SpeechStream:
     """
 
     def __init__(self, data: SpeechData, seed: int, rank: int = 0, world: int = 1):
-        self.to_frames, self.skips = Features(data), Skips()
-        self.utterances: list[Utterance] = []
-        sizes: list[int] = []
-        for utterance in utterances(data, self.skips):
-            size = self.to_frames.frames_in(resampled_size(utterance.samples, utterance.rate, data.sample_rate))
-            if size < 1:
-                self.skips.add("shorter than a frame", f"{utterance.where}: {utterance.samples} samples")
-                continue
-            self.utterances.append(utterance)
-            sizes.append(size)
+        self.data, self.seed, self.skips = data, seed, Skips()
+        self.to_frames = Features(data)
+        self.utterances = utterances(data, self.skips)
         for reason, skip in self.skips.report().items():
             log.warning("%s: %d left out: %s (%s)", data.source, skip.count, reason, "; ".join(skip.examples))
-        if not sizes:
-            raise UserError(f"{data.source}: every utterance is shorter than one frame. Give longer ones.")
-        self.data, self.seed = data, seed
         self.key = np.array([u.key for u in self.utterances], np.uint64)
-        self.sizes = np.array(sizes)
-        self.frames = np.minimum(self.sizes, data.longest)
+        self.frames = np.minimum([u.frames for u in self.utterances], data.longest)
         away = held_out(self.key)
         self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
-        self.order = Order(len(self.training), data.rows, seed, rank, world)
+        sizes_of = self.frames[self.training]
+        self.order = Order(len(self.training), data.rows, seed, rank, world, sizes_of, data.bucket)
 
     def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
         """Step after step from `cursor`, endlessly; `step` and `steps` mean nothing to speech."""
@@ -58,6 +49,7 @@ class SpeechStream:
     def held_out(self, rows: int) -> Iterator[SpeechBatch]:
         """At most `rows` utterances that training never hears, the same for every run and process."""
         chosen = self.away[:rows]
+        chosen = chosen[np.argsort(self.frames[chosen], kind="stable")]  # little padding
         for start in range(0, len(chosen), self.data.rows):
             yield self.batch(chosen[start : start + self.data.rows], HELD_OUT_SEED, epoch=0)
 
