@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_speech import BOTH_SIDES, FEATURES, batch, objective
+from small_frames import BOTH_SIDES, FEATURES, batch, objective
 
 from sesame import config
 from sesame.pretext.best_rq import normalised

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_speech import FROM_LEFT, batch, objective
+from small_frames import FROM_LEFT, batch, objective
 
 from sesame import config
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_speech import BOTH_SIDES, FROM_LEFT, batch, objective
+from small_frames import BOTH_SIDES, FROM_LEFT, batch, objective
 
 from sesame import config
 from sesame.errors import UserError

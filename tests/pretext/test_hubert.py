@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from chirps import write_chirps
-from small_speech import BOTH_SIDES, objective
+from small_frames import BOTH_SIDES, objective
 
 from sesame import config
 from sesame.data.batch import Cursor

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_speech import FEATURES, batch, objective
+from small_frames import FEATURES, batch, objective
 
 from sesame import config
 from sesame.data.batch import SpeechBatch

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_speech import DATA, model, said, task_data
+from tones import DATA, model, said, task_data
 
 from sesame import config
-from sesame.data.utterances import Span
+from sesame.data.utterance import Span
 from sesame.errors import UserError
 from sesame.tasks.base import Notes
 from sesame.tasks.finetune import encode

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from small_speech import BOTH_SIDES, FROM_LEFT, model, task_data
+from tones import BOTH_SIDES, FROM_LEFT, model, task_data
 
 from sesame import config
 from sesame.tasks.arms import network_of

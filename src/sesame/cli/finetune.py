@@ -78,8 +78,9 @@ class Finetune:
 
     TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
     .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG. Of speech: a
-    source as for pretraining with --kind spoken-class, or espeak/NAME (built in: command, speaker, phones, ctc). A task
-    on speech is also learned from features that stay as they are: raw, a random network's, and the pretrained one's.
+    source as for pretraining with --kind spoken-class, or espeak/NAME (built in: word, speaker, tempo, melody, command,
+    phones, ctc). A task on speech is also learned from features that stay as they are: raw, a random network's, and the
+    pretrained one's.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]

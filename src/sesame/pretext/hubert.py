@@ -22,7 +22,7 @@ from sesame import config
 from sesame.data import chance
 from sesame.data.batch import At, SpeechBatch
 from sesame.data.speech import SpeechStream, cut_at, rows_of
-from sesame.data.utterances import Utterance
+from sesame.data.utterance import Utterance
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split, Teacher

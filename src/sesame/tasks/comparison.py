@@ -243,10 +243,13 @@ class Comparison:
         jobs = [Job(arm, labels, seed, ways[arm]) for arm in self.arms for seed in self.seeds]
         tried = [job for job in jobs if job.arm in first and job.seed == self.seeds[0]]
         others = self.trainings([job for job in jobs if job not in tried and not self.solved(job.arm)])
+        last: dict[Arm, tuple[Tuning, dict[str, float]]] = {}
         for job in jobs:
             if self.solved(job.arm):
-                tuning = self.solve(job)
-                test = tuning.test(self.read_by(job.arm))
+                if job.arm not in last or labels or job.arm == "random":  # else all is the same for every seed
+                    tuning = self.solve(job)
+                    last[job.arm] = tuning, tuning.test(self.read_by(job.arm))
+                tuning, test = last[job.arm]
             elif job in tried:
                 tuning = first[job.arm]
                 test = tuning.test(self.read_by(job.arm))

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int
 from sesame import config
 from sesame.data.features import Features
 from sesame.data.sound import read_sound
-from sesame.data.utterances import Span, Utterance
+from sesame.data.utterance import Span, Utterance
 
 WINDOW, HOP = 0.025, 0.01
 """Of a frame, in seconds."""

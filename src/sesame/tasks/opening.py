@@ -20,15 +20,19 @@ log = logging.getLogger(__name__)
 
 KINDS: dict[str, type[config.Task]] = {str(kind.__struct_config__.tag): kind for kind in get_args(config.Task)}
 SPEECH: dict[str, type[config.Task]] = {name: kind for name, kind in KINDS.items() if issubclass(kind, config.Speech)}
-ESPEAK = config.Espeak(utterances=600, seed=1)
-"""What the built-in tasks on speech are read from: other utterances, in other voices, than the source espeak itself."""
+_WORDS = config.Espeak(says="words", utterances=1000, seed=1)
+_COMMANDS = config.Espeak(says="commands", utterances=400, seed=1)
 SPOKEN: dict[str, config.Task] = {
-    "command": config.SpokenClass(train="espeak", espeak=ESPEAK),
-    "speaker": config.SpokenClass(train="espeak", espeak=ESPEAK, label="speaker"),
-    "phones": config.PhoneFrames(train="espeak", espeak=ESPEAK),
-    "ctc": config.PhoneCtc(train="espeak", espeak=ESPEAK),
+    "word": config.SpokenClass(train="espeak", espeak=_WORDS),
+    "speaker": config.SpokenClass(train="espeak", espeak=_WORDS, label="speaker"),
+    "tempo": config.SpokenClass(train="espeak", espeak=_WORDS, label="tempo"),
+    "melody": config.SpokenClass(train="espeak", espeak=_WORDS, label="melody"),
+    "command": config.SpokenClass(train="espeak", espeak=_COMMANDS),
+    "phones": config.PhoneFrames(train="espeak", espeak=_COMMANDS),
+    "ctc": config.PhoneCtc(train="espeak", espeak=_COMMANDS),
 }
-"""The built-in tasks on speech: which order is given, in whose voice, which phones and when."""
+"""The built-in tasks on speech: which word of 20, in which of 12 voices, how fast, in which melody; which order is given;
+which phones sound, and when. Other utterances are heard there than those of the source espeak itself."""
 SUFFIXES = {
     ".tsv": "classification",
     ".csv": "classification",

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from sesame import config
-from sesame.data.utterances import Utterance
+from sesame.data.utterance import Utterance
 from sesame.errors import UserError
 from sesame.pretext.base import Term
 from sesame.tasks.base import Notes

@@ -23,7 +23,7 @@ from sesame.tasks.sequences import Sequences
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 TINY = 1e-6
-MOST = 200
+MOST = 100
 """Iterations for each."""
 
 
@@ -163,7 +163,7 @@ def minimised(
         return float(total.detach()), gradient.numpy()
 
     with torch.enable_grad():
-        found = minimize(value, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST, "gtol": 1e-6})
+        found = minimize(value, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST, "gtol": 1e-5})
     mix, weight, bias = parts(torch.from_numpy(np.ascontiguousarray(found.x)))
     with torch.no_grad():
         loss = float(entropy(mix, weight, bias))

@@ -4,6 +4,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.sources import Skips
-from sesame.data.utterances import Utterance, utterances
+from sesame.data.utterance import Utterance
+from sesame.data.utterances import utterances
 from sesame.errors import UserError
 from sesame.tasks.base import Head, Notes, Task, keyed_order
 from sesame.tasks.classification import segment_mean
@@ -224,15 +226,18 @@ def mean_and_spread(examples: Sequence[Spoken]) -> Float[np.ndarray, "example fe
 
     At the rate of each file: nothing is resampled.
     """
-    found = []
-    for example in examples:
-        rate = example.utterance.rate
-        bands = 80 if rate >= 16000 else 40
-        ear = Ear(config.SpeechData(features="logmel", mels=bands, cmvn=False, sample_rate=rate))
-        frames = next(iter(ear.frames([example.utterance])))
-        slope = np.diff(frames, axis=0) if len(frames) > 1 else np.zeros_like(frames)
-        found.append(np.concatenate([part for x in (frames, slope) for part in (x.mean(0), x.std(0))]))
-    width = {len(x) for x in found}
-    if len(width) > 1:
+    found = [_mean_and_spread(e.utterance.path, e.utterance.start, e.utterance.end) for e in examples]
+    if len({len(x) for x in found}) > 1:
         raise UserError("the files have several sampling rates, some below 16 kHz. Resample them to one.")
-    return np.stack(found).astype(np.float64)
+    return np.stack(found)
+
+
+@lru_cache(maxsize=100_000)  # every seed's choice of examples asks again
+def _mean_and_spread(path: Path, start: float, end: float | None) -> Float[np.ndarray, " feature"]:
+    import soundfile
+
+    rate = soundfile.info(path).samplerate
+    data = config.SpeechData(features="logmel", mels=80 if rate >= 16000 else 40, cmvn=False, sample_rate=rate)
+    frames = next(Ear(data).frames([Utterance(path, start, end)]))
+    slope = np.diff(frames, axis=0) if len(frames) > 1 else np.zeros_like(frames)
+    return np.concatenate([part for x in (frames, slope) for part in (x.mean(0), x.std(0))]).astype(np.float64)

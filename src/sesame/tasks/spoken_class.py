@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from sesame import config
-from sesame.data.utterances import Utterance
+from sesame.data.utterance import Utterance
 from sesame.errors import UserError, nearest
 from sesame.pretext.base import Term
 from sesame.tasks import lexical, metrics

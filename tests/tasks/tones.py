@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from sesame import config, models, pretext
-from sesame.data.utterances import Span, Utterance
+from sesame.data.utterance import Span, Utterance
 from sesame.engine.build import Model
 from sesame.pretext.base import Objective
 from sesame.tasks.base import Notes, TaskData
@@ -33,15 +33,15 @@ def model(backbone: config.Backbone = BOTH_SIDES, data: config.SpeechData = DATA
 
 
 def said(folder: Path, count: int = 36, speakers: int = 6, first: int = 0) -> list[Spoken]:
-    """Utterances of two to four tones of 80 to 150 ms; the label is the first one."""
+    """Utterances of two to four tones of 80 to 150 ms, the first three times as long; it is the label."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for number in range(first, first + count):
         random = np.random.default_rng(number)
         names, parts, spans, at = random.choice(list(TONES), random.integers(2, 5)), [], [], 0.0
         names[0] = list(TONES)[number % 3]
-        for name in names.tolist():
-            size = int(random.uniform(0.08, 0.15) * RATE)
+        for place, name in enumerate(names.tolist()):
+            size = int(random.uniform(0.08, 0.15) * (1 if place else 3) * RATE)
             wave = 0.3 * np.sin(2 * np.pi * TONES[name] * (1 + 0.1 * random.standard_normal()) * np.arange(size) / RATE)
             parts.append(wave)
             spans.append(Span(name, at / RATE, (at + size) / RATE))
