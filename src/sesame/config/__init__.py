@@ -6,7 +6,7 @@ Every value is a frozen `msgspec.Struct`: msgspec reads and writes it as JSON an
 
 from sesame.config.data import Data, Espeak, ImageData, Phase, SpeechData, TextData, Twin
 from sesame.config.engine import Optimizer, Probe, Recipe, Watch
-from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, Gru, Transformer, WordVectors
+from sesame.config.models import Backbone, ConvNet, Elmo, EncoderDecoder, Gru, Transformer, Upstream, WordVectors
 from sesame.config.pretext import (
     Apc,
     Bert,
@@ -113,6 +113,7 @@ __all__ = [
     "TokenShuffling",
     "Transformer",
     "Twin",
+    "Upstream",
     "Watch",
     "WordVectors",
     "WordWindow",

@@ -144,4 +144,16 @@ class Gru(Struct, frozen=True, kw_only=True, tag="gru"):
         return True
 
 
-Backbone = Transformer | EncoderDecoder | ConvNet | WordVectors | Elmo | Gru
+class Upstream(Struct, frozen=True, kw_only=True, tag="upstream"):
+    """A published network on sound, as `transformers` runs it; read, and never trained."""
+
+    folder: str
+    layers: Positive
+    width: Positive
+
+    @property
+    def position(self) -> str:
+        return "none"
+
+
+Backbone = Transformer | EncoderDecoder | ConvNet | WordVectors | Elmo | Gru | Upstream

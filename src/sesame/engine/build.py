@@ -16,7 +16,8 @@ from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint, distributed, machine
 from sesame.engine.run import TOKENIZER, Run, is_run
 from sesame.errors import UserError
-from sesame.pretext.base import Objective
+from sesame.models.upstream import SAMPLE_RATE, upstream_in
+from sesame.pretext.base import Objective, Pretext
 from sesame.processes import cores
 
 
@@ -144,6 +145,9 @@ def load(path: Path | str, step: int | None = None) -> Model:
     if not is_run(path):
         if step is not None:
             raise UserError(f"{path} is no run folder, so it has no step {step}.")
+        if upstream := upstream_in(interop.locate(str(path))):
+            objective = Objective(models.build(upstream), Pretext())
+            return Model(objective.eval(), None, None, 0, config.SpeechData(sample_rate=SAMPLE_RATE))
         published = interop.open_model(path)
         return Model(published.objective().eval(), published.vocabulary, None, 0)
     run = Run.open(path)

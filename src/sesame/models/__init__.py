@@ -10,6 +10,7 @@ from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.gru import Gru
 from sesame.models.transformer import Transformer
+from sesame.models.upstream import Upstream
 from sesame.models.word_vectors import WordVectors
 
 MODELS: dict[type, Callable[[Any], Backbone]] = {
@@ -17,6 +18,7 @@ MODELS: dict[type, Callable[[Any], Backbone]] = {
     config.EncoderDecoder: EncoderDecoder,
     config.ConvNet: ConvNet,
     config.Gru: Gru,
+    config.Upstream: Upstream,
     config.WordVectors: WordVectors,
     config.Elmo: Elmo,
 }

@@ -58,7 +58,7 @@ def finetune(
     torch.set_num_threads(threads)
     machine.keep_freed_memory()
     size = sum(p.numel() for p in model.objective.backbone.parameters())
-    count = workers or (cores() if size < SMALL else 1)
+    count = workers or (cores() if size < SMALL and model.objective.backbone.trainable else 1)
     crew = Workers(min(count, threads), threads)
     work = [Comparison.of(model, data, settings, seeds, arms, curve) for data in tasks]
     out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from sesame import config
 from sesame.data.features import Features
 from sesame.data.sound import read_sound
 from sesame.data.utterance import Span, Utterance
+from sesame.models.upstream import Upstream
 
 WINDOW, HOP = 0.025, 0.01
 """Of a frame, in seconds."""
@@ -34,15 +35,22 @@ class Ear:
         """Numbers in a frame."""
         return self.data.width
 
-    def frames(self, utterances: Sequence[Utterance]) -> Iterator[Float32[np.ndarray, "frame feature"]]:
-        """The frames of each; none of one that is shorter than a frame."""
+    def frames(
+        self, utterances: Sequence[Utterance], pooled: bool = False
+    ) -> Iterator[Float32[np.ndarray, "_ feature"]]:
+        """The frames of each; none of one that is shorter than a frame.
+
+        `pooled`: only their mean will be read, so one that makes no other use of them may give that.
+        """
         rate = self.data.sample_rate
         for u in utterances:
-            sound = read_sound(u.path, rate, u.start, u.end)
-            if self.features.frames_in(len(sound)) < 1:
-                yield np.zeros((0, self.width), np.float32)
-            else:
-                yield self.features([sound])[0].astype(np.float32, copy=False)
+            yield self.heard(read_sound(u.path, rate, u.start, u.end), pooled)
+
+    def heard(self, sound: Float32[np.ndarray, " sample"], pooled: bool) -> Float32[np.ndarray, "frame feature"]:
+        """The frames of a sound."""
+        if self.features.frames_in(len(sound)) < 1:
+            return np.zeros((0, self.width), np.float32)
+        return self.features([sound])[0].astype(np.float32, copy=False)
 
     def seconds(self, count: int) -> Float[np.ndarray, " frame"]:
         """The middle of each of the first `count` frames, counted from the beginning of the utterance."""
@@ -59,6 +67,21 @@ class Ear:
         bands = 80 if rate >= 16000 else min(self.data.bands, 40)  # what a lower rate's spectrum can fill
         plain = config.SpeechData(features="fbank", mels=bands, deltas=2, sample_rate=rate)
         return Ear(msgspec.structs.replace(plain, length=self.data.length))
+
+
+@dataclass(frozen=True)
+class Listener(Ear):
+    """Hears through a network that is not trained: frames are the states of all its layers. Where the mean is all that
+    is read it keeps no more, for the states are 70 times the corpus."""
+
+    network: Upstream
+
+    def heard(self, sound: Float32[np.ndarray, " sample"], pooled: bool) -> Float32[np.ndarray, "frame feature"]:
+        states = self.network.hear(sound)
+        return states.mean(0, keepdims=True) if pooled and len(states) else states
+
+    def seconds(self, count: int) -> Float[np.ndarray, " frame"]:
+        return (np.arange(count) * self.network.hop + self.network.window / 2) / self.data.sample_rate
 
 
 def sounding(spans: Sequence[Span], seconds: Float[np.ndarray, " frame"]) -> Int[np.ndarray, " frame"]:

@@ -14,9 +14,10 @@ from sesame.errors import UserError
 from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
+from sesame.models.upstream import Upstream
 from sesame.models.word_vectors import WordVectors
 from sesame.tasks.base import Task
-from sesame.tasks.hearing import Ear
+from sesame.tasks.hearing import Ear, Listener
 
 TEXT: tuple[type, ...] = (Transformer, WordVectors, Elmo)
 """Backbones over tokens: they read `Rows`, and their states are those of its positions."""
@@ -49,7 +50,8 @@ def speech_model(model: Model) -> tuple[Any, Ear]:
     data = model.recipe.data if model.recipe else model.hears
     if not isinstance(data, config.SpeechData):
         raise UserError(f"{name(model)} reads no speech, so it cannot learn this task. Choose a run on speech.")
-    return model.objective.backbone, Ear(data)
+    backbone = model.objective.backbone
+    return backbone, Listener(data, backbone) if isinstance(backbone, Upstream) else Ear(data)
 
 
 def backbone_of(model: Model) -> Any:

@@ -94,7 +94,8 @@ class SpeechTask(Task[Spoken, P]):
     def encode(self, examples: Sequence[Spoken], vocabulary: Ear, length: int, notes: Notes) -> Sequences:
         """An utterance is a sequence of frames; of a longer one than `length`, the beginning."""
         frames, cut = [], 0
-        for example, whole in zip(examples, vocabulary.frames([e.utterance for e in examples]), strict=True):
+        heard = vocabulary.frames([e.utterance for e in examples], self.pooled)
+        for example, whole in zip(examples, heard, strict=True):
             if not len(whole):
                 raise UserError(f"{example.where}: the utterance is shorter than a frame. Leave it out.")
             cut += len(whole) > length

@@ -17,9 +17,10 @@ from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.layer_mix import LayerMix
+from sesame.models.upstream import Upstream
 from sesame.tasks.arms import HEAD_ALONE
 from sesame.tasks.base import Notes, Task
-from sesame.tasks.hearing import Ear
+from sesame.tasks.hearing import Ear, Listener
 from sesame.tasks.network import Network, predict
 from sesame.tasks.opening import class_of
 from sesame.tasks.writer import Writer
@@ -110,7 +111,10 @@ def open_tuned(path: Path | str) -> Tuned:
     except (SafetensorError, OSError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"{folder / WEIGHTS} cannot be read ({said}). Fine-tune again.") from None
-    reader = Ear(card.hears) if card.hears else Vocabulary.open(folder / TOKENIZER)
+    if card.hears:
+        hears = Listener(card.hears, backbone) if isinstance(backbone, Upstream) else Ear(card.hears)
+        return Tuned(card, task, network.eval(), hears)
+    reader = Vocabulary.open(folder / TOKENIZER)
     return Tuned(card, task, network.eval(), reader)
 
 
