@@ -101,15 +101,15 @@ def _pretrain(options: Demo, data: Path, run: Path) -> None:
     from sesame.engine.run import Run, is_run
 
     if not (data / "store.json").exists():
-        _run(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)
-    state = Run.open(run).state() if is_run(run) else None
+        run_shown(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)
+    state = Run.open(run).state() if isrun_shown(run) else None
     if state and state.state == "finished":
         log.info("%s is finished, and used as it is", run)
-    elif is_run(run):
-        _run(pretrain_command, "pretrain", "--resume", run)
+    elif isrun_shown(run):
+        run_shown(pretrain_command, "pretrain", "--resume", run)
     else:
         minutes = f"{options.seconds / 60:.4g}"
-        _run(
+        run_shown(
             pretrain_command, "pretrain", "bert-tiny", "--data", data, "--out", run, "--max-minutes", minutes,
             *(word for probe in PROBES for word in ("--probe", probe)),
         )  # fmt: skip
@@ -126,13 +126,13 @@ def _tune(options: Demo, run: Path, tuned: Path) -> None:
         log.info("%s was not finished: its tasks begin anew", tuned)
         shutil.rmtree(tuned)
     chosen = ("--train-on", str(options.examples), "--seeds", str(options.seeds), *TUNING)
-    _run(finetune_command, "finetune", run, *names, "--out", tuned, *chosen)
+    run_shown(finetune_command, "finetune", run, *names, "--out", tuned, *chosen)
 
 
 def _report(runs: list[Path], page: Path) -> None:
     from sesame.cli.report import report_command
 
-    _run(report_command, "report", *runs, "--out", page)
+    run_shown(report_command, "report", *runs, "--out", page)
 
 
 def _results(tuned: Path) -> dict[str, object]:
@@ -143,7 +143,7 @@ def _results(tuned: Path) -> dict[str, object]:
         return {}
 
 
-def _run(command: Callable[[list[str]], int], verb: str, *words: str | Path) -> None:
+def run_shown(command: Callable[[list[str]], int], verb: str, *words: str | Path) -> None:
     """Show one command line as a user would write it, and run it."""
     argv = [str(word) for word in words]
     log.info("\n$ sesame %s %s", verb, shlex.join(argv))

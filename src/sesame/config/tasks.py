@@ -179,8 +179,8 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """On dev, evenly over the steps; the best one's weights are kept."""
     labels: tuple[Positive, ...] = ()
     """Numbers of training examples that are tried beside all of them; a smaller choice is part of every larger one."""
-    balanced: bool = False
-    """Of these choices: as many examples of each label, as near as can be."""
+    each: tuple[Positive, ...] = ()
+    """The same by label: numbers of training examples of each label (where a label has so many)."""
     length: Count = 0
     """Tokens (frames) a sequence may have; 0 for what the model reads."""
     seed: int = 0

@@ -184,15 +184,21 @@ class Comparison:
             raise UserError(f"{data.name} cannot be learned from {', '.join(arms)} of this model.")
         raw = encode_raw(model, data, settings.length) if "raw" in chosen else None
         work = cls(model, encoded, raw, settings, numbers, chosen, curve, {})
-        for labels in settings.labels:
+        for labels in work.sizes:
             work.check(labels)
         return work
+
+    @property
+    def sizes(self) -> dict[int, bool]:
+        """The numbers of training examples that are tried beside all of them; and whether they are balanced."""
+        each = {count * len(self.data.task.labels): True for count in self.settings.each}
+        return dict.fromkeys(self.settings.labels, False) | each
 
     def run(self, tell: Tell, workers: Workers = ALONE) -> Compared:
         """Train and score everything."""
         work = replace(self, tell=tell, workers=workers)
         whole, best = work.point(0)
-        points = {str(labels): work.point(labels)[0] for labels in sorted(set(self.settings.labels))}
+        points = {str(labels): work.point(labels)[0] for labels in sorted(self.sizes)}
         result = Result(
             kind=self.data.task.kind,
             metric=self.data.task.metric,
@@ -215,7 +221,7 @@ class Comparison:
         if not labels:
             return np.arange(len(self.data.train))
         order = keyed_order(self.data.train, "labels", seed)
-        if self.settings.balanced:
+        if self.sizes.get(labels):
             order = order[np.argsort(rank_within([label_of(self.data.train[i]) for i in order]), kind="stable")]
         return np.sort(order[:labels])
 
@@ -405,7 +411,7 @@ def label_of(example: Any) -> str:
     """What an example is to be balanced by; a UserError for a kind of task whose examples have no one label."""
     label = getattr(example, "label", None)
     if label is None:
-        raise UserError("--balanced: the examples of this task have no one label each. Leave it out.")
+        raise UserError("--each: the examples of this task have no one label each. Use --labels.")
     return str(label)
 
 

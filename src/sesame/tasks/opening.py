@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 KINDS: dict[str, type[config.Task]] = {str(kind.__struct_config__.tag): kind for kind in get_args(config.Task)}
 SPEECH: dict[str, type[config.Task]] = {name: kind for name, kind in KINDS.items() if issubclass(kind, config.Speech)}
-_WORDS = config.Espeak(says="words", utterances=1000, seed=1)
+_WORDS = config.Espeak(says="words", utterances=800, seed=1)
 _COMMANDS = config.Espeak(says="commands", utterances=400, seed=1)
 SPOKEN: dict[str, config.Task] = {
     "word": config.SpokenClass(train="espeak", espeak=_WORDS),
