@@ -99,6 +99,8 @@ def test_other_folders_are_none_of_these(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert", "num_hidden_layers": 2, "hidden_size": 16}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "hubert", "num_hidden_layers": 2, "hidden_size": 16})
+    )
     with pytest.raises(UserError, match="cannot be opened"):
         Upstream(config.Upstream(folder=str(tmp_path), layers=2, width=16)).hear(np.zeros(4000, np.float32))

@@ -27,7 +27,9 @@ def test_a_code_is_the_nearest_of_all_unit_codes_to_the_unit_projection() -> Non
         assert code == int(np.argmin(distances))
     torch.testing.assert_close(pretext.codebook.norm(dim=1), torch.ones(50))
     bound = (6 / (FEATURES + 6)) ** 0.5
-    assert pretext.projection.abs().max() <= bound and pretext.projection.std() == pytest.approx(bound / 3**0.5, rel=0.2)
+    assert pretext.projection.abs().max() <= bound and pretext.projection.std() == pytest.approx(
+        bound / 3**0.5, rel=0.2
+    )
 
 
 def test_the_input_is_normalised_per_utterance_and_dimension_and_padding_has_no_part_in_it() -> None:

@@ -22,7 +22,7 @@ def test_spans_lie_inside_the_utterance_and_there_are_as_many_as_the_rate_says(
     one = dataclasses.replace(batch((size,)), key=np.array([key], np.uint64))
     starts = span_starts(one, 0, c)
     assert len(set(starts.tolist())) == len(starts) >= 1
-    assert 0 <= starts.min() and starts.max() <= max(size - span, 0)
+    assert starts.min() >= 0 and starts.max() <= max(size - span, 0)
     assert len(starts) == min(max(round(size * rate / span), 1), max(size - span, 0) + 1)
     padded = dataclasses.replace(one, frames=np.pad(one.frames, ((0, 0), (0, 13), (0, 0))))
     hidden = hidden_frames(padded, c)[0]

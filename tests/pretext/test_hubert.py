@@ -1,7 +1,5 @@
 """HuBERT: labels are the nearest cluster's, stand where their frames stand, and survive a second iteration."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -25,9 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> config.SpeechData:
     return config.SpeechData(source=str(folder), mels=20, rows=8, length=20)
 
 
-def frames_with_labels(
-    data: config.SpeechData, artifact: dict[str, np.ndarray]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def frames_with_labels(data: config.SpeechData, artifact: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     stream = SpeechStream(data, 0)
     edges = artifact["offsets"]
     return [(stream.features(u), artifact["labels"][edges[i] : edges[i + 1]]) for i, u in enumerate(stream.utterances)]

@@ -86,7 +86,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("arms", [ARMS, HEAD_ALONE])
 def test_the_best_model_is_saved_and_used_on_other_sounds(arms, loaded, tmp_path: Path) -> None:
-    task = open_task(str(tones(tmp_path / "tones")), kind="spoken-class", label="tone", pattern="{tone}_{speaker}_{take}")
+    task = open_task(
+        str(tones(tmp_path / "tones")), kind="spoken-class", label="tone", pattern="{tone}_{speaker}_{take}"
+    )
     out = tmp_path / "out"
     found = folders.finetune("run", [task], out, QUICK, seeds=1, arms=arms)
     assert set(found) == {"tones-tone"} and json.loads((out / "result.json").read_text())["tasks"]["tones-tone"]

@@ -98,7 +98,7 @@ def demo_command(argv: list[str]) -> int:
 def _pretrain(options: Demo, data: Path, run: Path) -> None:
     from sesame.cli.data import prepare_command
     from sesame.cli.pretrain import pretrain_command
-    from sesame.engine.run import Run, is_run
+    from sesame.engine.run import Run
 
     if not (data / "store.json").exists():
         run_shown(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)

@@ -136,7 +136,11 @@ def finetune_command(argv: list[str]) -> int:
     tasks = [open_task(spec, options.skip_bad, **asdict(options.files)) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * (1 + len({*settings.labels}) + len({*settings.each}))
+    trainings = (
+        sum(len(arms_of(data.task, arms)) for data in tasks)
+        * options.seeds
+        * (1 + len({*settings.labels}) + len({*settings.each}))
+    )
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,

@@ -25,7 +25,9 @@ class Verb(NamedTuple):
 
 
 VERBS = (
-    Verb(("demo", "speech"), "the same on speech that is synthesised here (extra: speech)", "demo_speech", "demo_command"),
+    Verb(
+        ("demo", "speech"), "the same on speech that is synthesised here (extra: speech)", "demo_speech", "demo_command"
+    ),
     Verb(("demo",), "prepare, pretrain and fill on built-in text, offline, in a few minutes", "demo", "demo_command"),
     Verb(("data", "prepare"), "turn text into a tokenizer and a token store", "data", "prepare_command"),
     Verb(("data", "show"), "what a prepared folder holds, and what was skipped and why", "data", "show_command"),

@@ -94,7 +94,7 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
     cmvn: bool = True
     """Every feature of an utterance is given mean 0 and variance 1, which takes out the loudness and the channel."""
     stack: Positive = 1
-    """So many frames on end become one, without overlap (MelHuBERT 2, BEST-RQ 4); what is left at the end is dropped."""
+    """So many frames on end become one, without overlap (MelHuBERT 2, BEST-RQ 4); what is left over is dropped."""
     sample_rate: Positive = 16000
     """Other sounds are resampled."""
     mels: Count = 0

@@ -96,7 +96,12 @@ def _sized(backbone: config.Backbone, source: config.Data, data: Any) -> config.
     vocabulary = vocabulary_of(data)
     if isinstance(backbone, config.WordVectors | config.Elmo):
         return msgspec.structs.replace(backbone, vocab=backbone.vocab or (vocabulary.size if vocabulary else 0))
-    if isinstance(backbone, config.Transformer) and backbone.input == "tokens" and vocabulary is not None and not backbone.vocab:
+    if (
+        isinstance(backbone, config.Transformer)
+        and backbone.input == "tokens"
+        and vocabulary is not None
+        and not backbone.vocab
+    ):
         return msgspec.structs.replace(backbone, vocab=vocabulary.size)
     if isinstance(source, config.SpeechData) and not backbone.features:
         return msgspec.structs.replace(backbone, features=source.width)

@@ -20,7 +20,7 @@ from sesame.data import chance
 from sesame.data.batch import At, SpeechBatch
 from sesame.data.speech import SpeechStream, rows_of
 from sesame.models.base import Backbone
-from sesame.pretext.base import Loss, Pretext, Split, Term
+from sesame.pretext.base import Loss, Pretext, Split
 from sesame.pretext.codes import code_counts, code_terms
 from sesame.pretext.frame_spans import check, hidden_frames
 

@@ -50,7 +50,7 @@ class Cpc(Pretext):
 
     def loss(self, backbone: Backbone, split: Split) -> Loss:
         """InfoNCE, summed over frames and steps ahead."""
-        rows, time = split.seen.example.shape
+        time = split.seen.example.shape[1]
         states, encoded = backbone(split.seen).last, self.encoder(split.seen.x)
         among = torch.cat([encoded[:, :, None], encoded.flatten(0, 1)[split.target["other"]]], 2)
         now = torch.arange(time, device=states.device)

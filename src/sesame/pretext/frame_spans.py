@@ -15,7 +15,9 @@ def check(name: str, backbone: Any, causal: bool) -> None:
     """Raise UserError for a backbone over anything but frames, or one that reads the wrong way."""
     c = backbone.config
     if getattr(c, "input", "") != "frames":
-        raise UserError(f"{name} reads frames. Choose a backbone that does: --backbone.input frames, or a GRU's recipe.")
+        raise UserError(
+            f"{name} reads frames. Choose a backbone that does: --backbone.input frames, or a GRU's recipe."
+        )
     if c.causal != causal:
         found = "reads from left to right" if c.causal else "sees both sides"
         mend = "--backbone.causal" if causal else "--backbone.no-causal, or another recipe than a GRU's"
@@ -23,9 +25,7 @@ def check(name: str, backbone: Any, causal: bool) -> None:
         raise UserError(f"{name} {wants}, and this backbone {found}. Choose one that does not: {mend}.")
 
 
-def span_starts(
-    batch: SpeechBatch, row: int, c: config.FrameSpans, purpose: str = "spans"
-) -> Int[np.ndarray, " span"]:
+def span_starts(batch: SpeechBatch, row: int, c: config.FrameSpans, purpose: str = "spans") -> Int[np.ndarray, " span"]:
     """Where the spans of one utterance begin: round(frames · rate / span) different places, but at least one.
 
     A span lies wholly inside the utterance; an utterance shorter than a span is one span. Spans may overlap, as in the

@@ -120,7 +120,9 @@ def listening(stream: SpeechStream, teacher: Teacher, layer: int) -> Frames:
     if not isinstance(data, config.SpeechData):
         raise UserError("--pretext.labels names a run on something else than speech. Choose a run on speech.")
     if not -backbone.depth <= layer < backbone.depth:
-        raise UserError(f"--pretext.layer {layer}: the run of --pretext.labels has the layers 0 to {backbone.depth - 1}.")
+        raise UserError(
+            f"--pretext.layer {layer}: the run of --pretext.labels has the layers 0 to {backbone.depth - 1}."
+        )
     heard = SpeechStream(
         msgspec.structs.replace(data, source=stream.data.source, espeak=stream.data.espeak, skip_bad=True), 0
     )

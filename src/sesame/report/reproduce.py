@@ -63,7 +63,12 @@ def finetune_command(tuning: FineTuning) -> str:
     said = tuning.settings
     if not said.get("tasks") or not tuning.run:
         return ""
-    words = ["sesame", "finetune", tuning.run, *chain.from_iterable(_task(name, task) for name, task in said["tasks"].items())]
+    words = [
+        "sesame",
+        "finetune",
+        tuning.run,
+        *chain.from_iterable(_task(name, task) for name, task in said["tasks"].items()),
+    ]
     words += ["--out", tuning.path.name, "--seeds", str(said.get("seeds", 1))]
     alone = {("scratch",): ["--from-scratch"], ("pretrained",): ["--alone"], HEAD_ALONE: ["--frozen"]}
     words += alone.get(tuple(said.get("arms", [])), [])
@@ -81,7 +86,9 @@ def _task(name: str, settings: Any) -> list[str]:
         return [name]
     if settings.get("kind") not in SPEECH:
         return [str(Path(train).parent)]
-    said = {option: settings[option] for option in ("kind", "label", "pattern", "apart", "metric") if option in settings}
+    said = {
+        option: settings[option] for option in ("kind", "label", "pattern", "apart", "metric") if option in settings
+    }
     return [train, *(word for option, value in said.items() for word in (f"--{option}", str(value)))]
 
 

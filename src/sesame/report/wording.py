@@ -338,7 +338,9 @@ def verdict(result: Point) -> str:
     said = []
     if result.over_random and (frozen := reading.score(result, "frozen")):
         rivals = [("raw", "raw features"), ("spread", "mel statistics"), ("majority", "majority")]
-        said.append(f"frozen features: {_told(result.over_random)} over a random network{_unbeaten(result, frozen, rivals)}")
+        said.append(
+            f"frozen features: {_told(result.over_random)} over a random network{_unbeaten(result, frozen, rivals)}"
+        )
     if result.gain and (pretrained := reading.score(result, "pretrained")):
         rivals = [
             ("embeddings", "embeddings alone"),

@@ -31,8 +31,8 @@ SPOKEN: dict[str, config.Task] = {
     "phones": config.PhoneFrames(train="espeak", espeak=_COMMANDS),
     "ctc": config.PhoneCtc(train="espeak", espeak=_COMMANDS),
 }
-"""The built-in tasks on speech: which word of 20, in which of 12 voices, how fast, in which melody; which order is given;
-which phones sound, and when. Other utterances are heard there than those of the source espeak itself."""
+"""The built-in tasks on speech: which word of 20, in which of 12 voices, how fast, in which melody; which order is
+given; which phones sound, and when. Other utterances are heard there than those of the source espeak itself."""
 SUFFIXES = {
     ".tsv": "classification",
     ".csv": "classification",
@@ -54,7 +54,8 @@ E = TypeVar("E", bound=Labelled)
 def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any, Any]:
     """The task that `spec` names, with its examples.
 
-    `spec` is `pydocs/NAME` or `espeak/NAME`; a source of speech, where `kind` is one on speech; a task file (.json: a `config.Task` with its `kind`, paths counted from the file's folder);
+    `spec` is `pydocs/NAME` or `espeak/NAME`; a source of speech, where `kind` is one on speech; a task file (.json: a
+    `config.Task` with its `kind`, paths counted from the file's folder);
     a folder with train, dev and test files; or `hf:NAME/CONFIG`. `fields` are those of the kind, and `kind` itself,
     and outweigh the task file. Without a dev file a keyed tenth of the training examples is held out; without a test
     file the dev examples are reported. `skip_bad` leaves faulty examples out and counts them.

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from sesame import config
 from sesame.data.utterance import Utterance
 from sesame.errors import UserError
 from sesame.pretext.base import Term
@@ -46,7 +45,9 @@ class PhoneTask(SpeechTask[P]):
     def labels_of(cls, config: Any, train: Sequence[Spoken]) -> tuple[str, ...]:
         labels = tuple(sorted({phone for example in train for phone in phones(example)}))
         if len(labels) < 2:
-            raise UserError(f"the training utterances have {len(labels)} different phones: nothing is to be told apart.")
+            raise UserError(
+                f"the training utterances have {len(labels)} different phones: nothing is to be told apart."
+            )
         return labels
 
     def numbers(self, example: Spoken) -> Int[np.ndarray, " phone"]:

@@ -107,8 +107,8 @@ class Scaled:
 
     @classmethod
     def of(cls, z: Float[Tensor, "thing width"]) -> "Scaled":
-        """By the even mix of the layers of what is learned from. What hardly varies stays as it is: the mean of normalised
-        features over an utterance is 0 but for rounding, which must not become an answer."""
+        """By the even mix of the layers of what is learned from. What hardly varies stays as it is: the mean of
+        normalised features over an utterance is 0 but for rounding, which must not become an answer."""
         spread = z.std(0, unbiased=False)
         return cls(z.mean(0), torch.where(spread > TINY, spread, torch.ones(())))
 

@@ -189,7 +189,9 @@ def divided(
         told = "divided by speakers" if apart == "speakers" else "divided by utterances"
         found = _held_out(examples, by_speaker=apart == "speakers", test=test)
     if not all(found[: 2 + test]):
-        raise UserError(f"{name}: {len(examples)} utterances are too few to hold any out. Give more, or files for each.")
+        raise UserError(
+            f"{name}: {len(examples)} utterances are too few to hold any out. Give more, or files for each."
+        )
     notes.counts[f"utterances {told}"] = len(examples)
     log.info("%s: %s: %d to learn from, %d for dev, %d for test", name, told, *map(len, found))
     return found
@@ -203,9 +205,7 @@ def _shared(examples: Sequence[Spoken]) -> bool:
     return any(len(side) > 1 for side in sides.values())
 
 
-def _held_out(
-    examples: list[Spoken], by_speaker: bool, test: bool
-) -> tuple[list[Spoken], list[Spoken], list[Spoken]]:
+def _held_out(examples: list[Spoken], by_speaker: bool, test: bool) -> tuple[list[Spoken], list[Spoken], list[Spoken]]:
     """A keyed choice of speakers, or of utterances, for test and for dev; at least one each."""
     if by_speaker and len({e.utterance.speaker for e in examples}) >= FEWEST:
         things = [Spoken(name, "", examples[0].utterance) for name in sorted({e.utterance.speaker for e in examples})]
