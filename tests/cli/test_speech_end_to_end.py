@@ -85,7 +85,7 @@ def test_features_learn_a_task_and_a_report_shows_it(sounds: Path, tmp_path: Pat
     told = ["--kind", "spoken-class", "--pattern", "{start}_{speaker}_{take}", "--label", "start"]
     tuned = tmp_path / "tuned"
     capsys.readouterr()
-    ran("finetune", run, sounds, *told, "--frozen", "--each", 3, "--seeds", 2, "--workers", 1, "--out", tuned)
+    ran("finetune", run, sounds, *told, "--frozen", "--per-class", 3, "--seeds", 2, "--workers", 1, "--out", tuned)
     shown = capsys.readouterr().out
     assert "pretrained, frozen" in shown and "gain of frozen over random" in shown and "frozen features:" in shown
     ran("report", run, tuned, "--out", tmp_path / "report.html")
@@ -98,7 +98,7 @@ def test_features_learn_a_task_and_a_report_shows_it(sounds: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--seconds", "0"], "--seconds 0"), (["--each", "0"], "--each 0"), (["--tasks"], "at least one")],
+    [(["--seconds", "0"], "--seconds 0"), (["--per-class", "0"], "--per-class 0"), (["--tasks"], "at least one")],
 )
 def test_a_demo_that_cannot_be_started_as_asked(words: list[str], message: str, tmp_path: Path, capsys) -> None:
     assert main(["demo", "speech", "--out", str(tmp_path / "demo"), *words]) == 2

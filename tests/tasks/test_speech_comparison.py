@@ -48,7 +48,7 @@ def test_the_heads_of_a_class_are_chosen_balanced_and_smaller_choices_are_part_o
     from sesame.tasks.comparison import Comparison
 
     data = task_data(SpokenClass, config.SpokenClass(train="x"), tmp_path, 30, 6)
-    settings = FineTune(each=(2, 4), labels=(7,))
+    settings = FineTune(per_class=(2, 4), labels=(7,))
     work = Comparison.of(model(), data, settings, 3, HEAD_ALONE, False)
     assert work.sizes == {6: True, 7: False, 12: True}
     choices = {n: set(work.chosen(n, 1).tolist()) for n in work.sizes}
@@ -63,7 +63,7 @@ def test_what_is_the_same_for_every_seed_is_worked_out_once(tmp_path: Path) -> N
     compared = compare(
         model(FROM_LEFT),
         task_data(SpokenClass, config.SpokenClass(train="x"), tmp_path, 18, 9),
-        FineTune(each=(3,)),
+        FineTune(per_class=(3,)),
         seeds=3,
         arms=HEAD_ALONE,
     )
@@ -74,8 +74,8 @@ def test_what_is_the_same_for_every_seed_is_worked_out_once(tmp_path: Path) -> N
 
 def test_phones_cannot_be_balanced(tmp_path: Path) -> None:
     data = task_data(PhoneFrames, config.PhoneFrames(train="x"), tmp_path, 6, 3)
-    with pytest.raises(UserError, match="--each"):
-        compare(model(), data, FineTune(each=(2,)), seeds=1, arms=HEAD_ALONE)
+    with pytest.raises(UserError, match="--per-class"):
+        compare(model(), data, FineTune(per_class=(2,)), seeds=1, arms=HEAD_ALONE)
 
 
 @pytest.fixture

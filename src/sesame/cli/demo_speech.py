@@ -43,7 +43,7 @@ class DemoSpeech:
     """Which of the built-in tasks on speech: word, speaker, tempo, melody, command."""
     seeds: int = 5
     """How often each is learned: with other examples, and from another random network."""
-    each: int = 10
+    per_class: int = 10
     """Labelled examples of each class."""
     json: bool = False
     """Print the result alone on stdout, as JSON."""
@@ -51,9 +51,9 @@ class DemoSpeech:
 
 def demo_command(argv: list[str]) -> int:
     options = tyro.cli(DemoSpeech, args=argv, prog="sesame demo speech", config=(FlagCreatePairsOff,))
-    if options.seconds <= 0 or options.seeds < 1 or options.each < 1:
+    if options.seconds <= 0 or options.seeds < 1 or options.per_class < 1:
         raise UserError(
-            f"--seconds {options.seconds:g}, --seeds {options.seeds}, --each {options.each}: give numbers above 0."
+            f"--seconds {options.seconds:g}, --seeds {options.seeds}, --per-class {options.per_class}: give numbers above 0."
         )
     if not options.recipes or not options.tasks:
         raise UserError("--recipes and --tasks: name at least one of each.")
@@ -67,12 +67,12 @@ def demo_command(argv: list[str]) -> int:
             _learn(options, runs[name], tuned[name])
         _report([*runs.values(), *tuned.values()], page)
     found = {name: _few(tuned[name]) for name in options.recipes}
-    result = {"seconds": round(time.monotonic() - began, 1), "each": options.each, "recipes": found}
+    result = {"seconds": round(time.monotonic() - began, 1), "per_class": options.per_class, "recipes": found}
     first = next(iter(runs.values()))
     emit(
         "demo speech",
         result,
-        *(_table(f"espeak/{task}", found, options.each) for task in options.tasks),
+        *(_table(f"espeak/{task}", found, options.per_class) for task in options.tasks),
         f"All of it, with curves: open {page} in a browser.\n"
         "Try your own: sesame finetune "
         f"{shlex.quote(str(first))} FOLDER --kind spoken-class --pattern {{label}}_{{speaker}}_{{take}} --out DIR",
@@ -106,7 +106,7 @@ def _learn(options: DemoSpeech, run: Path, tuned: Path) -> None:
     if tuned.exists():
         log.info("%s was not finished: its tasks begin anew", tuned)
         shutil.rmtree(tuned)
-    chosen = ("--frozen", "--each", str(options.each), "--seeds", str(options.seeds), "--workers", "1")
+    chosen = ("--frozen", "--per-class", str(options.per_class), "--seeds", str(options.seeds), "--workers", "1")
     run_shown(finetune_command, "finetune", run, *names, "--out", tuned, *chosen)
 
 

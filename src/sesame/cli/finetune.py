@@ -139,7 +139,7 @@ def finetune_command(argv: list[str]) -> int:
     trainings = (
         sum(len(arms_of(data.task, arms)) for data in tasks)
         * options.seeds
-        * (1 + len({*settings.labels}) + len({*settings.each}))
+        * (1 + len({*settings.labels}) + len({*settings.per_class}))
     )
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:

@@ -179,7 +179,7 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """On dev, evenly over the steps; the best one's weights are kept."""
     labels: tuple[Positive, ...] = ()
     """Numbers of training examples that are tried beside all of them; a smaller choice is part of every larger one."""
-    each: tuple[Positive, ...] = ()
+    per_class: tuple[Positive, ...] = ()
     """The same by label: numbers of training examples of each label (where a label has so many)."""
     length: Count = 0
     """Tokens (frames) a sequence may have; 0 for what the model reads."""

@@ -191,7 +191,7 @@ class Comparison:
     @property
     def sizes(self) -> dict[int, bool]:
         """The numbers of training examples that are tried beside all of them; and whether they are balanced."""
-        each = {count * len(self.data.task.labels): True for count in self.settings.each}
+        each = {count * len(self.data.task.labels): True for count in self.settings.per_class}
         return dict.fromkeys(self.settings.labels, False) | each
 
     def run(self, tell: Tell, workers: Workers = ALONE) -> Compared:
@@ -411,7 +411,7 @@ def label_of(example: Any) -> str:
     """What an example is to be balanced by; a UserError for a kind of task whose examples have no one label."""
     label = getattr(example, "label", None)
     if label is None:
-        raise UserError("--each: the examples of this task have no one label each. Use --labels.")
+        raise UserError("--per-class: the examples of this task have no one label each. Use --labels.")
     return str(label)
 
 
