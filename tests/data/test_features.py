@@ -182,3 +182,13 @@ def test_more_bands_than_the_spectrum_resolves_are_refused(kind: str) -> None:
 def test_more_cepstra_than_bands_are_refused() -> None:
     with pytest.raises(UserError, match=r"--data\.cepstra"):
         features(features="mfcc", cepstra=30)
+
+
+def test_normalising_is_that_of_double_precision() -> None:
+    for frames in (
+        np.random.default_rng(0).normal(-15, 0.01, (20000, 4)),
+        np.random.default_rng(1).normal(8, 4, (3, 4)),
+    ):
+        single = frames.astype(np.float32)
+        x = single.astype(np.float64)
+        np.testing.assert_allclose(normalised(single), (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-7), atol=1e-4)

@@ -71,6 +71,19 @@ def test_voxceleb_gives_speakers(tmp_path: Path, below: str) -> None:
     ]
 
 
+def test_another_label_of_a_published_folder_can_be_chosen(tmp_path: Path) -> None:
+    write(tmp_path, "yes/0a7c_nohash_0.wav", "no/ff00_nohash_1.wav")
+    assert [u.label for u in found(tmp_path, label="speaker").values()] == ["ff00", "0a7c"]
+    with pytest.raises(UserError, match=r"no field 'speeker' \(--data\.label\)\. Did you mean speaker"):
+        found(tmp_path, label="speeker")
+
+
+def test_a_label_that_nothing_says_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav")
+    with pytest.raises(UserError, match="nothing says what 'mood'"):
+        found(tmp_path, label="mood")
+
+
 def test_names_say_what_a_pattern_says(tmp_path: Path) -> None:
     write(tmp_path, "flac/7_george_12.flac", "flac/0_theo_3.flac")
     listed = found(tmp_path, pattern="{digit}_{speaker}_{take}", label="digit")

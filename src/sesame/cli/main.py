@@ -31,6 +31,7 @@ VERBS = (
     Verb(("demo",), "prepare, pretrain and fill on built-in text, offline, in a few minutes", "demo", "demo_command"),
     Verb(("data", "prepare"), "turn text into a tokenizer and a token store", "data", "prepare_command"),
     Verb(("data", "show"), "what a prepared folder holds, and what was skipped and why", "data", "show_command"),
+    Verb(("data", "listen"), "what a speech source holds: hours, speakers, labels", "listen", "listen_command"),
     Verb(
         ("pretrain",), "train a recipe on text, or go on with a run (--resume, --from)", "pretrain", "pretrain_command"
     ),

@@ -112,7 +112,8 @@ def wanted(asked: config.Espeak) -> list[Wanted]:
 
 def _wanted(prompt: Prompt, language: str, speaker: int, *manner: int) -> Wanted:
     """A speaker keeps a rate and a pitch of its own in every data set; the manner is beside these."""
-    tempo, height, melody = (list(names)[i] for names, i in zip((TEMPO, HEIGHT, MELODY), manner, strict=True))
+    manners = list(TEMPO), list(HEIGHT), list(MELODY)
+    tempo, height, melody = (names[i] for names, i in zip(manners, manner, strict=True))
     rate = 140 + int(chance.integers(60, "espeak speaker's rate", speaker))
     pitch = 35 + int(chance.integers(30, "espeak speaker's pitch", speaker))
     spoken_rate, spoken_pitch = round(rate * TEMPO[tempo]), pitch + HEIGHT[height]

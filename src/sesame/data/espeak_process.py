@@ -80,7 +80,8 @@ def main() -> None:
 def voices_of(library: ctypes.CDLL) -> dict:
     """The file of each language, by the language's tag."""
     library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(Voice))
-    listed, found, place = library.espeak_ListVoices(None), {}, 0
+    found: dict = {}
+    listed, place = library.espeak_ListVoices(None), 0
     while listed[place]:
         voice = listed[place].contents
         if not voice.identifier.startswith(b"mb/"):  # MBROLA's, which are not there

@@ -7,12 +7,13 @@ VoxCeleb: id10001/VIDEO/00001.wav; iden_split.txt says 1, 2 or 3 for train, dev 
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sesame.data.sound import SUFFIXES
 from sesame.data.sources import Bad, Skips
 from sesame.data.utterance import Utterance
-from sesame.errors import UserError
+from sesame.errors import UserError, nearest
 
 SPLITS = {"1": "train", "2": "dev", "3": "test"}
 
@@ -26,12 +27,19 @@ def read(folder: Path, pattern: str, label: str, bad: Bad, skips: Skips) -> Iter
     if pattern:
         yield from _patterned(folder, paths, pattern, label, bad)
         return
-    for shape, reader in _SHAPES:
-        if shape(folder, paths):
-            yield from reader(folder, paths, bad, skips)
-            return
-    for path in paths:
-        yield Utterance(path)
+    reader = next((reader for shape, reader in _SHAPES if shape(folder, paths)), None)
+    if reader is None:
+        if label != "label":
+            raise UserError(
+                f"{folder}: nothing says what {label!r} (--data.label) is. Say what names mean with --data.pattern, "
+                "or give a manifest (.tsv, .jsonl)."
+            )
+        yield from map(Utterance, paths)
+        return
+    for utterance in reader(folder, paths, bad, skips):
+        if label != "label" and label not in utterance.fields:
+            raise UserError(f"{folder}: no field {label!r} (--data.label).{nearest(label, sorted(utterance.fields))}")
+        yield utterance if label == "label" else replace(utterance, label=utterance.fields[label])
 
 
 # ------------------------------------------------------------------------------------- names that say something
@@ -46,8 +54,14 @@ def _patterned(folder: Path, paths: Sequence[Path], pattern: str, label: str, ba
             bad("name of another pattern", f"{path}: the name does not fit --data.pattern {pattern!r}. Change one.")
             continue
         fields = found.groupdict()
-        known = {key: fields.get(key, "") for key in ("text", "speaker", "split")}
-        yield Utterance(path, label=fields.get(label, ""), fields=fields, **known)
+        yield Utterance(
+            path,
+            text=fields.get("text", ""),
+            speaker=fields.get("speaker", ""),
+            label=fields.get(label, ""),
+            split=fields.get("split", ""),
+            fields=fields,
+        )
 
 
 def _matcher(pattern: str) -> re.Pattern[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sesame.data.mel import Scale, mel_filters
 
-BLOCK = 512
+BLOCK = 256
 """Frames that are transformed at once."""
 BANDS = 20
 """Filters that are applied at once, to no more bins than they reach: most of the matrix of filters is zero."""
@@ -51,21 +51,21 @@ class Spectra:
         """Power in every band, of each window that fits."""
         frames = self._windows_in(len(sound))
         mel = torch.empty(frames, self.mels)
+        windows = torch.zeros(min(frames, BLOCK), self.fft_size, dtype=sound.dtype)  # zeros stay behind each window
         for start in range(0, frames, BLOCK):
             count = min(BLOCK, frames - start)
             first = start * self.hop
-            spectrum = torch.fft.rfft(self.windows(sound[first : first + self.size + (count - 1) * self.hop], count))
+            self.cut(sound[first : first + self.size + (count - 1) * self.hop], windows[:count, : self.size])
+            spectrum = torch.fft.rfft(windows[:count])
             real, imaginary = spectrum.real.float(), spectrum.imag.float()
             power = real.mul_(real).addcmul_(imaginary, imaginary)
             for low, high, band, filters in self.groups:
                 torch.mm(power[:, low:high], filters, out=mel[start : start + count, band : band + filters.shape[1]])
         return mel
 
-    def windows(self, sound: Float[Tensor, " sample"], count: int) -> Float[Tensor, "frame fft"]:
-        """Windowed, with zeros behind."""
-        windows = torch.zeros(count, self.fft_size, dtype=torch.float64)
-        torch.mul(sound.unfold(0, self.size, self.hop), self.window, out=windows[:, : self.size])
-        return windows
+    def cut(self, sound: Float[Tensor, " sample"], windows: Float[Tensor, "frame size"]) -> None:
+        """Put the windows of `sound` where they are wanted."""
+        torch.mul(sound.unfold(0, self.size, self.hop), self.window, out=windows)
 
     def _windows_in(self, samples: int) -> int:
         return 0 if samples < self.size else 1 + (samples - self.size) // self.hop
@@ -91,21 +91,20 @@ class Fbank(Spectra):
     def logarithm(self, mel: Float[Tensor, "frame mel"]) -> Float[Tensor, "frame feature"]:
         return mel.clamp_min_(torch.finfo(torch.float32).eps).log_()
 
-    def windows(self, sound: Float[Tensor, " sample"], count: int) -> Float[Tensor, "frame fft"]:
+    def cut(self, sound: Float[Tensor, " sample"], windows: Float[Tensor, "frame size"]) -> None:
         """w (y_i − .97 y_(i−1)) with y the frame without its mean, so w (x_i − .97 x_(i−1) − .03 mean).
 
         The first sample would come before itself (y_0 − .97 y_0); the window is 0 there.
         """
-        emphasised = sound * 32768.0
-        mean = emphasised.unfold(0, self.size, self.hop).mean(1)
-        emphasised[1:] -= self.EMPHASIS * emphasised[:-1].clone()
-        windows = super().windows(emphasised, count)
-        windows[:, : self.size].addr_(mean, self.window, alpha=self.EMPHASIS - 1.0)
-        return windows
+        mean = sound.unfold(0, self.size, self.hop).mean(1, keepdim=True)
+        emphasised = sound.clone()
+        emphasised[1:].sub_(sound[:-1], alpha=self.EMPHASIS)
+        super().cut(emphasised, windows)
+        windows.addcmul_(mean, self.window, value=self.EMPHASIS - 1.0)
 
     def _window(self) -> Float[Tensor, " size"]:
-        """Povey's: Hann to the power of 0.85, symmetric."""
-        return torch.hann_window(self.size, periodic=False, dtype=torch.float64).pow_(0.85)
+        """Povey's, Hann to the power of 0.85, symmetric; and to int16's scale."""
+        return torch.hann_window(self.size, periodic=False, dtype=torch.float64).pow_(0.85).mul_(32768.0)
 
 
 class Mfcc(Fbank):
