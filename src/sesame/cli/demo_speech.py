@@ -53,7 +53,8 @@ def demo_command(argv: list[str]) -> int:
     options = tyro.cli(DemoSpeech, args=argv, prog="sesame demo speech", config=(FlagCreatePairsOff,))
     if options.seconds <= 0 or options.seeds < 1 or options.per_class < 1:
         raise UserError(
-            f"--seconds {options.seconds:g}, --seeds {options.seeds}, --per-class {options.per_class}: give numbers above 0."
+            f"--seconds {options.seconds:g}, --seeds {options.seeds}, --per-class {options.per_class}: "
+            "give numbers above 0."
         )
     if not options.recipes or not options.tasks:
         raise UserError("--recipes and --tasks: name at least one of each.")

@@ -2,7 +2,7 @@
 
 Beside the spans of frames, a block of neighbouring bands is zero throughout the utterance: its width is uniform from 0
 to a fifth of the bands, its place uniform (section III-C, frequency alteration). Magnitude alteration, the third and
-optional one, is left out, as in the authors' base model.
+optional one, is not here.
 """
 
 from typing import ClassVar

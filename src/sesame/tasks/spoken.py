@@ -71,7 +71,7 @@ class SpeechTask(Task[Spoken, P]):
     @classmethod
     def read(cls, config: Any, path: Path, notes: Notes, labelled: bool = True) -> list[Spoken]:
         skips = Skips()
-        found = utterances(cls.source(config, path, notes.skip), skips)
+        found = utterances(cls.source(config, path, notes.skip, labelled), skips)
         for reason, skip in skips.report().items():
             notes.counts[f"skipped: {reason}"] += skip.count
         examples = [cls.example(config, u, notes, labelled) for u in found]
@@ -81,10 +81,10 @@ class SpeechTask(Task[Spoken, P]):
         return numbered(kept)
 
     @classmethod
-    def source(cls, c: Any, path: Path, skip: bool) -> config.SpeechData:
-        """How the utterances of `path` are listed."""
-        label = getattr(c, "label", "label")
-        return config.SpeechData(source=str(path), pattern=c.pattern, espeak=c.espeak, label=label, skip_bad=skip)
+    def source(cls, c: Any, path: Path, skip: bool, labelled: bool) -> config.SpeechData:
+        """How the utterances of `path` are listed. What is to be predicted need not say what it is."""
+        told = {"pattern": c.pattern, "label": getattr(c, "label", "label")} if labelled else {}
+        return config.SpeechData(source=str(path), espeak=c.espeak, skip_bad=skip, **told)
 
     @classmethod
     @abstractmethod
