@@ -57,8 +57,8 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
     `spec` is `pydocs/NAME` or `espeak/NAME`; a source of speech, where `kind` is one on speech; a task file (.json: a
     `config.Task` with its `kind`, paths counted from the file's folder); a folder with train, dev and test files; or
     `hf:NAME/CONFIG`. `fields` are those of the kind, and `kind` itself, and outweigh the task file. Without a dev file
-    a keyed tenth of the training examples is held out; without a test file the dev examples are reported (of speech both
-    are held out, see `spoken.divided`). `skip_bad` leaves faulty examples out and counts them.
+    a keyed tenth of the training examples is held out; without a test file the dev examples are reported (of speech
+    both are held out, see `spoken.divided`). `skip_bad` leaves faulty examples out and counts them.
     """
     fields = {name: value for name, value in fields.items() if value is not None}
     if (kind := fields.get("kind")) is not None and kind not in KINDS:

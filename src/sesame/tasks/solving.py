@@ -21,10 +21,12 @@ from sesame.tasks.finetune import Encoded, Evaluation, Tuning
 from sesame.tasks.network import Network, groups_of
 from sesame.tasks.sequences import Sequences
 
-PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
+PENALTIES = (1.0, 0.1, 0.01, 1e-3)
 TINY = 1e-6
 MOST = 100
 """Iterations for each."""
+SLOPE = 1e-4
+"""Of the loss, in any direction, below which it counts as least: what is left changes no answer."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def solve(network: Network, encoded: Encoded, kept: Kept, chosen: Int[np.ndarray
     weights: dict[str, Tensor] = {}
     start, steps = None, 0
     for penalty in PENALTIES:
-        fit = minimised(scaled(z).double(), label, out.out_features, penalty, start)
+        fit = minimised(scaled(z).double(), label, out.out_features, penalty, start, SLOPE)
         start, steps = fit, steps + fit.steps
         share = torch.softmax(fit.mix, 0)
         with torch.inference_mode():
@@ -139,6 +141,7 @@ def minimised(
     out: int,
     penalty: float,
     start: Fit | None = None,
+    slope: float = 1e-6,
 ) -> Fit:
     """The least mean cross-entropy + penalty/2 |W|², by L-BFGS in float64 from `start` (None: from nothing)."""
     _, layers, width = z.shape
@@ -163,7 +166,7 @@ def minimised(
         return float(total.detach()), gradient.numpy()
 
     with torch.enable_grad():
-        found = minimize(value, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST, "gtol": 1e-5})
+        found = minimize(value, first, jac=True, method="L-BFGS-B", options={"maxiter": MOST, "gtol": slope})
     mix, weight, bias = parts(torch.from_numpy(np.ascontiguousarray(found.x)))
     with torch.no_grad():
         loss = float(entropy(mix, weight, bias))
