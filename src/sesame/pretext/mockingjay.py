@@ -42,7 +42,7 @@ class Mockingjay(Pretext):
     def split(self, batch: SpeechBatch) -> Split:
         """Read the frames of which anything is hidden."""
         frames, hidden = self.hide(batch)
-        read = hidden.any(-1)
+        read: np.ndarray = np.asarray(hidden.any(-1))
         target = {"frames": torch.from_numpy(batch.frames[read]), "hidden": torch.from_numpy(hidden[read])}
         rows = rows_of(replace(batch, frames=frames))
         return Split(rows, target, {self.name: int(hidden.sum())}, At.of(read), batch.size)

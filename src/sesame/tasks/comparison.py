@@ -276,9 +276,9 @@ class Comparison:
         def gain(ours: Arm, theirs: Arm) -> Gain | None:
             return gain_of(scores[ours], scores[theirs]) if {ours, theirs} <= set(scores) else None
 
+        found: dict[str, Any] = {**plain, **{arm: mean_of(its) for arm, its in scores.items()}}
         point = Point(
-            **plain,
-            **{arm: mean_of(found) for arm, found in scores.items()},
+            **found,
             gain=gain("pretrained", "scratch"),
             over_random=gain("frozen", "random"),
             over_raw=gain("frozen", "raw"),

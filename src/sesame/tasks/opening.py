@@ -130,7 +130,7 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
     return TaskData(name, task, train, dev, test, notes)
 
 
-def _of_one_source(name: str, c: config.Speech, examples: list[Any], notes: Notes) -> TaskData[Any, Any]:
+def _of_one_source(name: str, c: Any, examples: list[Any], notes: Notes) -> TaskData[Any, Any]:
     """A task on speech whose dev or test utterances, or both, are held out of one source."""
     from sesame.tasks.spoken import divided
 

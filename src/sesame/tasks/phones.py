@@ -121,10 +121,10 @@ class PhoneFrames(PhoneTask[Framewise]):
 
     def majority(self, train: Sequence[Spoken], test: Sequence[Spoken]) -> list[Framewise]:
         """The phone that sounds longest in training, for every 10 ms."""
-        total = Counter[str]()
+        total: dict[str, float] = {}
         for example in train:
             for phone in example.utterance.phones:
-                total[phone.name] += phone.end - phone.start
+                total[phone.name] = total.get(phone.name, 0.0) + phone.end - phone.start
         commonest = self.labels.index(max(sorted(total), key=lambda name: total[name]))
         found = []
         for example in test:

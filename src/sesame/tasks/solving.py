@@ -8,6 +8,7 @@ published way is Adam for 200,000 steps over the same functions (SUPERB; Yang et
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ from sesame.tasks.network import Network, groups_of
 from sesame.tasks.sequences import Sequences
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3)
+"""λ, from the strongest; of several that are best on dev, the first."""
 TINY = 1e-6
+"""Spread below which a number counts as constant."""
 MOST = 100
 """Iterations for each."""
 SLOPE = 1e-4
@@ -70,13 +73,15 @@ def read(network: Network, sequences: Sequences, pad: int, solved: str) -> Float
 
 def solve(network: Network, encoded: Encoded, kept: Kept, chosen: Int[np.ndarray, " chosen"]) -> Tuning:
     """Give `network` the best head for the `chosen` training sequences, with the penalty that is best on dev."""
-    task, began, head = encoded.data.task, time.monotonic(), network.head
+    task, began = encoded.data.task, time.monotonic()
+    assert encoded.train.target is not None, "only labelled sequences are learned from"
     things = chosen
     if task.solved == "read":
         edges = encoded.train.read_offsets
         things = np.concatenate([np.arange(edges[i], edges[i + 1]) for i in chosen])
     z, label = kept.train[torch.from_numpy(things)], torch.from_numpy(encoded.train.target[things])
-    out, scaled = head.out, Scaled.of(z.mean(1))
+    out: Any = network.head.out
+    scaled = Scaled.of(z.mean(1))
     best: Evaluation | None = None
     weights: dict[str, Tensor] = {}
     start, steps = None, 0
