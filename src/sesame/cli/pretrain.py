@@ -21,6 +21,7 @@ from sesame.config import (
     Elmo,
     Recipe,
     SpanCorruption,
+    SpeechData,
     TextData,
     TextInfilling,
     WordVectors,
@@ -260,6 +261,8 @@ def report(ended: "Ended", as_json: bool) -> int:
                 f'  sesame {verb} {where} "{text}"',
                 f"  sesame embed {where} FILE --out vectors.npy",
             ]
+        elif isinstance(run.recipe.data, SpeechData):
+            says += [f"  sesame finetune {where} espeak/word --frozen --per-class 10 --out {where}-word"]
         says += [f"  sesame runs {where}"]
     rows = [(name, value) for name, value in last.items()]
     emit(
