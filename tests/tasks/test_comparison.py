@@ -47,6 +47,14 @@ def test_a_choice_is_keyed_and_moves_with_no_other_example():
     assert keyed_order(whole, "labels", 4).tolist() != order.tolist()
 
 
+def test_per_class_takes_as_many_of_each_label_of_a_text():
+    whole = examples(40)
+    order = task_data().task.order(whole, 3, balanced=True)
+    assert sorted(order) == list(range(40))
+    assert set(Counter(whole[i].label for i in order[:8]).values()) == {4}
+    assert comparison.sizes_of(FineTune(per_class=(4,), labels=(5,)), task_data()) == {5: False, 8: True}
+
+
 # --------------------------------------------------------------------------------- training, pretended
 class Pretended(Tuning):
     def test(self, encoded):

@@ -19,7 +19,7 @@ from sesame.engine import build as building
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.tasks import frozen
-from sesame.tasks.arms import fresh, network_of
+from sesame.tasks.arms import HEAD_ALONE, fresh, network_of
 from sesame.tasks.base import Notes
 from sesame.tasks.comparison import compare, sizes_of
 from sesame.tasks.finetune import encode, fine_tune
@@ -66,6 +66,11 @@ def test_a_small_choice_is_balanced_and_part_of_a_larger_one(digits):
 def test_numbers_of_examples_per_class_and_in_hundredths(digits):
     asked = FineTune(labels=(40,), per_class=(1, 4), percent=(10.0,))
     assert sizes_of(asked, digits) == {10: True, 40: True, round(len(digits.train) / 10): False}
+
+
+def test_heads_alone_are_no_arms_of_images(digits, model):
+    with pytest.raises(UserError, match="Leave --frozen out"):
+        compare(model, digits, QUICK, seeds=1, arms=HEAD_ALONE)
 
 
 def test_training_images_are_cropped_by_keyed_chance_and_others_are_whole(digits, model):

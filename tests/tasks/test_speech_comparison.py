@@ -58,6 +58,7 @@ def test_the_heads_of_a_class_are_chosen_balanced_and_smaller_choices_are_part_o
         assert all(labels.count(label) == count // 3 for label in "aio")
     assert choices[6] < choices[12]
     assert set(work.chosen(6, 2).tolist()) != choices[6]
+    assert len(set(choices[7])) == 7
 
 
 def test_what_is_the_same_for_every_seed_is_worked_out_once(tmp_path: Path) -> None:

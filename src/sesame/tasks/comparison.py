@@ -192,7 +192,8 @@ class Comparison:
         encoded = encode(model, data, settings.length)
         chosen = arms_of(data.task, arms, model.objective.backbone)
         if not chosen:
-            raise UserError(f"{data.name} cannot be learned from {', '.join(arms)} of this model.")
+            hint = " Leave --frozen out, which is for speech." if tuple(arms) == HEAD_ALONE else ""
+            raise UserError(f"{data.name} cannot be learned from {', '.join(arms)} of this model.{hint}")
         raw = encode_raw(model, data, settings.length) if "raw" in chosen else None
         work = cls(model, encoded, raw, settings, numbers, chosen, curve, sizes=sizes_of(settings, data))
         for labels in work.sizes:
