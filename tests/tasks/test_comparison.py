@@ -9,11 +9,12 @@ from scipy import stats
 from small_model import make
 from small_task import examples, task_data
 
+from sesame import config
 from sesame.config import FineTune
 from sesame.errors import UserError
 from sesame.tasks import comparison
 from sesame.tasks.base import keyed_order
-from sesame.tasks.classification import Classification
+from sesame.tasks.classification import Classification, Regression
 from sesame.tasks.comparison import compare, gain_of, mean_of
 from sesame.tasks.finetune import Diverged, Evaluation, Tuning
 
@@ -53,6 +54,9 @@ def test_per_class_takes_as_many_of_each_label_of_a_text():
     assert sorted(order) == list(range(40))
     assert set(Counter(whole[i].label for i in order[:8]).values()) == {4}
     assert comparison.sizes_of(FineTune(per_class=(4,), labels=(5,)), task_data()) == {5: False, 8: True}
+    numbers = replace(task_data(), task=Regression(config.Regression()))
+    with pytest.raises(UserError, match="no classes"):
+        comparison.sizes_of(FineTune(per_class=(4,)), numbers)
 
 
 # --------------------------------------------------------------------------------- training, pretended

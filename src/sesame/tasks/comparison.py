@@ -464,6 +464,8 @@ def sizes_of(settings: FineTune, data: TaskData[Any, Any]) -> dict[int, bool]:
     whether of each label in turn, as those per class are."""
     if settings.per_class:
         label_of(data.train[0])  # there is one
+        if not data.task.labels:
+            raise UserError("--per-class: the answers of this task are no classes. Use --labels or --percent.")
     per_class = [number * len(data.task.labels) for number in settings.per_class]
     percent = [max(1, round(share / 100 * len(data.train))) for share in settings.percent]
     sizes = dict.fromkeys((*settings.labels, *percent), False) | dict.fromkeys(per_class, True)
