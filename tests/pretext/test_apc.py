@@ -111,5 +111,5 @@ def test_it_learns_to_predict_chirps_better_than_repeating_the_last_frame(tmp_pa
 
 @pytest.mark.parametrize("wrong", [{"causal": False}, {"input": "tokens", "vocab": 9}])
 def test_a_backbone_that_sees_the_future_or_reads_tokens_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(UserError, match=r"--backbone\.causal"):
+    with pytest.raises(UserError, match=r"--backbone\.(causal|input frames)"):
         Apc(config.Apc(), Transformer(msgspec.structs.replace(TINY, **wrong)))

@@ -124,9 +124,8 @@ def test_the_numbers_of_the_table_are_those_of_the_result(folders, read):
     told = json.loads((folders[2] / "result.json").read_text())["tasks"]
     assert set(read.rows) == set(told)
     for task, row in read.rows.items():
-        expected = [
-            told[task][c] if isinstance(told[task][c], float) else told[task][c]["mean"] for c in wording.COLUMN_NAMES
-        ]
+        found = [told[task][column] for column in wording.COLUMN_NAMES if column in told[task]]
+        expected = [value if isinstance(value, float) else value["mean"] for value in found]
         assert [float(cell) for cell in row[:6]] == [*expected, told[task]["gain"]["mean"]]
         best = max(expected)
         assert len(read.bold[task]) == 1

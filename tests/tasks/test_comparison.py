@@ -9,11 +9,12 @@ from scipy import stats
 from small_model import make
 from small_task import examples, task_data
 
+from sesame import config
 from sesame.config import FineTune
 from sesame.errors import UserError
 from sesame.tasks import comparison
 from sesame.tasks.base import keyed_order
-from sesame.tasks.classification import Classification
+from sesame.tasks.classification import Classification, Regression
 from sesame.tasks.comparison import compare, gain_of, mean_of
 from sesame.tasks.finetune import Diverged, Evaluation, Tuning
 
@@ -45,6 +46,17 @@ def test_a_choice_is_keyed_and_moves_with_no_other_example():
     names = [whole[i].key for i in order if whole[i].key != "text-7"]
     assert [less[i].key for i in keyed_order(less, "labels", 3)] == names
     assert keyed_order(whole, "labels", 4).tolist() != order.tolist()
+
+
+def test_per_class_takes_as_many_of_each_label_of_a_text():
+    whole = examples(40)
+    order = task_data().task.order(whole, 3, balanced=True)
+    assert sorted(order) == list(range(40))
+    assert set(Counter(whole[i].label for i in order[:8]).values()) == {4}
+    assert comparison.sizes_of(FineTune(per_class=(4,), labels=(5,)), task_data()) == {5: False, 8: True}
+    numbers = replace(task_data(), task=Regression(config.Regression()))
+    with pytest.raises(UserError, match="no classes"):
+        comparison.sizes_of(FineTune(per_class=(4,)), numbers)
 
 
 # --------------------------------------------------------------------------------- training, pretended

@@ -19,9 +19,9 @@ from sesame.engine import build as building
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.tasks import frozen
-from sesame.tasks.arms import fresh, network_of
+from sesame.tasks.arms import HEAD_ALONE, fresh, network_of
 from sesame.tasks.base import Notes
-from sesame.tasks.comparison import compare, numbers_of
+from sesame.tasks.comparison import compare, sizes_of
 from sesame.tasks.finetune import encode, fine_tune
 from sesame.tasks.folder import tuned_of
 from sesame.tasks.images import ImageNetwork, gentle
@@ -65,15 +65,12 @@ def test_a_small_choice_is_balanced_and_part_of_a_larger_one(digits):
 
 def test_numbers_of_examples_per_class_and_in_hundredths(digits):
     asked = FineTune(labels=(40,), per_class=(1, 4), percent=(10.0,))
-    assert numbers_of(asked, digits) == (10, 40, round(len(digits.train) / 10))
-    with pytest.raises(UserError, match="--per-class is for images"):
-        numbers_of(FineTune(per_class=(3,)), open_small())
+    assert sizes_of(asked, digits) == {10: True, 40: True, round(len(digits.train) / 10): False}
 
 
-def open_small():
-    from small_task import task_data
-
-    return task_data()
+def test_heads_alone_are_no_arms_of_images(digits, model):
+    with pytest.raises(UserError, match="Leave --frozen out"):
+        compare(model, digits, QUICK, seeds=1, arms=HEAD_ALONE)
 
 
 def test_training_images_are_cropped_by_keyed_chance_and_others_are_whole(digits, model):
@@ -168,7 +165,7 @@ def test_features_are_the_backbones_output_of_whole_images(digits, model):
     with torch.no_grad():
         expected = model.objective.backbone(Pixels(torch.from_numpy(encoded.dev.pixels).float() / 255)).last
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(digits.task.raw(encoded.dev), torch.from_numpy(encoded.dev.pixels).flatten(1) / 255)
+    torch.testing.assert_close(digits.task.numbers(encoded.dev), torch.from_numpy(encoded.dev.pixels).flatten(1) / 255)
 
 
 def test_a_model_of_text_is_refused_and_so_is_a_mix_of_layers(digits, model):

@@ -26,9 +26,15 @@ ROWS = {
     "copied": "the source, copied",
     "majority": "majority",
     "tfidf": "TF-IDF",
+    "spread": "mel statistics, regression",
+    "raw": "raw features (FBANK)",
+    "random": "random network, frozen",
     "embeddings": "embeddings alone",
+    "frozen": "pretrained, frozen",
     "scratch": "from scratch",
     "pretrained": "pretrained",
+    "over_raw": "gain of frozen over raw",
+    "over_random": "gain of frozen over random",
     "gain": "gain over scratch",
 }
 """What a result holds, and what it is called."""
@@ -39,7 +45,8 @@ class Files:
     """How the files of a task are read; what a task file says is the default."""
 
     kind: str | None = None
-    """classification, regression, tagging, span-qa, seq2seq or images; else by the names of the files."""
+    """classification, regression, tagging, span-qa or seq2seq; images; spoken-class, phone-frames or phone-ctc; else by
+    the run and the names of the files."""
     text: str | None = None
     """Column of the text."""
     pair: str | None = None
@@ -61,6 +68,10 @@ class Files:
     """Height and width that images are brought to; else the run's."""
     channels: int | None = None
     """Channels of images: 1 for grey, 3 for colours; else the run's."""
+    pattern: str | None = None
+    """Speech: what a file's name says: {digit}_{speaker}_{take}."""
+    apart: str | None = None
+    """Speech: dev and test are told from train by speakers, source or utterances; else as suits (auto)."""
     pooling: str | None = None
     """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
 
@@ -72,7 +83,9 @@ class Finetune:
     TASK is pydocs/NAME (built in: area, names, match, params, summary); a folder with train, dev and test files (.tsv,
     .csv, .jsonl, .conllu, CoNLL columns, SQuAD .json; also .gz); a task file (.json); or hf:NAME/CONFIG. Of a model of
     images it is digits, or images with labels (a folder per class, a .zip, arrays …); beside it stand the network from
-    scratch, the raw pixels, a random network, and the model unchanged.
+    scratch, the raw pixels, a random network, and the model unchanged. Of speech it is espeak/NAME (built in: word,
+    speaker, tempo, melody, command, phones, ctc), or a source as for pretraining with --kind spoken-class; it is also
+    learned from features that stay as they are: raw, a random network's, and the pretrained one's.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
@@ -89,6 +102,8 @@ class Finetune:
     """Train the network from scratch alone."""
     alone: bool = False
     """Train the pretrained model alone."""
+    frozen: bool = False
+    """Of speech: train no network, only heads on features that stay as they are; done in seconds."""
     workers: int = 0
     """Trainings side by side, each in a process with its share of the threads; 0: for a small model as many as cores,
     for others one."""
@@ -109,24 +124,28 @@ def finetune_command(argv: list[str]) -> int:
         raise UserError("which task? Name one or more after the run: pydocs/area, a folder, a task file, hf:NAME.")
     if options.workers < 0:
         raise UserError(f"--workers {options.workers}: give a number of processes, or 0.")
-    if options.from_scratch and options.alone:
-        raise UserError("--from-scratch and --alone were both given. Leave one of them out; without either, both run.")
+    given = [f"--{name.replace('_', '-')}" for name in ("from_scratch", "alone", "frozen") if getattr(options, name)]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} were given. Leave all but one out; without any, all arms are trained.")
     if "--sweep" in argv and not settings.sweep:
         settings = msgspec.structs.replace(settings, sweep=tuple(settings.lr * share for share in RATES))
 
-    from sesame.tasks.arms import ARMS, Arm, arms_of
+    from sesame.tasks.arms import ARMS, HEAD_ALONE, Arm, arms_of
+    from sesame.tasks.comparison import sizes_of
     from sesame.tasks.folder import RESULT, check_free, finetune
     from sesame.tasks.opening import open_task
 
     check_free(options.out)
-    arms: tuple[Arm, ...] = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else ARMS
+    arms: tuple[Arm, ...] = ARMS
+    if options.from_scratch or options.alone or options.frozen:
+        arms = ("scratch",) if options.from_scratch else ("pretrained",) if options.alone else HEAD_ALONE
     asked = {name: value for name, value in asdict(options.files).items() if value is not None}
     data = _images_of(options.run)
     tasks = [open_task(spec, options.skip_bad, **_as_images(spec, data) | asked) for spec in options.tasks]
     if options.train_on:
         tasks = [task.learned_from(options.train_on) for task in tasks]
-    sizes = 1 + len(settings.labels + settings.per_class + settings.percent)
-    trainings = sum(len(arms_of(data.task, arms)) for data in tasks) * options.seeds * sizes
+    points = sum(len(arms_of(task.task, arms)) * (1 + len(sizes_of(settings, task))) for task in tasks)
+    trainings = points * options.seeds
     show = Bar(trainings) if sys.stderr.isatty() else Lines(trainings)
     try:
         finetune(options.run, tasks, options.out, settings, seeds=options.seeds, arms=arms,

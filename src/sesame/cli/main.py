@@ -32,6 +32,12 @@ VERBS = (
         "demo_images",
         "images_command",
     ),
+    Verb(
+        ("demo", "speech"),
+        "APC, TERA and BEST-RQ on speech synthesised here (extra: speech)",
+        "demo_speech",
+        "speech_command",
+    ),
     Verb(("data", "prepare"), "turn text into a tokenizer and a token store", "data", "prepare_command"),
     Verb(("data", "show"), "what a prepared folder holds, and what was skipped and why", "data", "show_command"),
     Verb(("data", "listen"), "what a speech source holds: hours, speakers, labels", "listen", "listen_command"),

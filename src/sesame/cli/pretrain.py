@@ -22,6 +22,7 @@ from sesame.config import (
     ImageData,
     Recipe,
     SpanCorruption,
+    SpeechData,
     TextData,
     TextInfilling,
     WordVectors,
@@ -267,6 +268,8 @@ def report(ended: "Ended", as_json: bool) -> int:
             ]
         elif isinstance(run.recipe.data, ImageData):
             says += [f"  sesame finetune {where} FOLDER-WITH-LABELS --per-class 10 --out DIR"]
+        elif isinstance(run.recipe.data, SpeechData):
+            says += [f"  sesame finetune {where} espeak/word --frozen --per-class 10 --out {where}-word"]
         says += [f"  sesame runs {where}"]
     rows = [(name, value) for name, value in last.items()]
     emit(

@@ -108,6 +108,8 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
     """Beside the features their slopes (1), and the slopes of these (2)."""
     cmvn: bool = True
     """Every feature of an utterance is given mean 0 and variance 1, which takes out the loudness and the channel."""
+    stack: Positive = 1
+    """So many frames on end become one, without overlap (MelHuBERT 2, BEST-RQ 4); what is left over is dropped."""
     sample_rate: Positive = 16000
     """Other sounds are resampled."""
     mels: Count = 0
@@ -138,12 +140,12 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
     def width(self) -> int:
         """Numbers in a frame."""
         one = {"wave": 1, "mfcc": self.cepstra}.get(self.features, self.bands)
-        return one * (1 + self.deltas)
+        return one * (1 + self.deltas) * self.stack
 
     @property
     def longest(self) -> int:
         """Frames in the longest row: steps of 10 ms, and of `wave` samples."""
-        return self.length * (self.sample_rate // 100 if self.features == "wave" else 1)
+        return self.length * (self.sample_rate // 100 if self.features == "wave" else 1) // self.stack
 
 
 Data = TextData | ImageData | SpeechData

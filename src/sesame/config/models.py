@@ -155,4 +155,39 @@ class Elmo(Struct, frozen=True, kw_only=True, tag="elmo"):
         return "none"
 
 
-Backbone = Transformer | EncoderDecoder | ConvNet | ResNet | ViT | WordVectors | Elmo
+class Gru(Struct, frozen=True, kw_only=True, tag="gru"):
+    """A stack of GRUs over frames, read from left to right, with residual connections (Chung et al. 2019)."""
+
+    layers: Positive = 3
+    width: Positive = 512
+    features: Count = 0
+    """Width of an input frame; 0 takes the data's."""
+    dropout: Rate = 0.0
+    """Of what each layer reads."""
+
+    @property
+    def position(self) -> str:
+        return "none"
+
+    @property
+    def input(self) -> str:
+        return "frames"
+
+    @property
+    def causal(self) -> bool:
+        return True
+
+
+class Upstream(Struct, frozen=True, kw_only=True, tag="upstream"):
+    """A published network on sound, as `transformers` runs it; read, and never trained."""
+
+    folder: str
+    layers: Positive
+    width: Positive
+
+    @property
+    def position(self) -> str:
+        return "none"
+
+
+Backbone = Transformer | EncoderDecoder | ConvNet | ResNet | ViT | WordVectors | Elmo | Gru | Upstream

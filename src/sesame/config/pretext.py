@@ -178,6 +178,67 @@ class Apc(Struct, frozen=True, kw_only=True, tag="apc"):
     ahead: Positive = 5
 
 
+class FrameSpans(Struct, frozen=True, kw_only=True):
+    """Spans of frames are hidden."""
+
+    rate: Rate = 0.15
+    """Share of an utterance's frames that its spans would cover if none overlapped; they may."""
+    span: Positive = 7
+    """Frames in a span."""
+
+
+class Mockingjay(FrameSpans, frozen=True, kw_only=True, tag="mockingjay"):
+    """Recover the frames of hidden spans from both sides (Liu et al. 2020)."""
+
+    mask: Rate = 0.8
+    """Share of the utterances whose hidden frames are replaced by zeros."""
+    random: Rate = 0.1
+    """Share of the utterances whose hidden frames are replaced by others of theirs; the rest stay as they are."""
+
+
+class Tera(Mockingjay, frozen=True, kw_only=True, tag="tera"):
+    """Mockingjay that also hides a block of frequency bands throughout each utterance (Liu et al. 2021)."""
+
+    bands: Rate = 0.2
+    """Share of the bands that are hidden at most; their number is uniform from none to so many."""
+
+
+class BestRq(FrameSpans, frozen=True, kw_only=True, tag="best-rq"):
+    """Predict the codes that a random projection gives to hidden frames (Chiu et al. 2022)."""
+
+    rate: Rate = 0.4
+    span: Positive = 10
+    noise: Annotated[float, Meta(ge=0)] = 0.1
+    """Standard deviation of the noise, around 0, that takes the place of hidden frames."""
+    codes: Positive = 8192
+    code_width: Positive = 16
+
+
+class Hubert(FrameSpans, frozen=True, kw_only=True, tag="hubert"):
+    """Predict the clusters of hidden frames (Hsu et al. 2021), as MelHuBERT does (Lin et al. 2022)."""
+
+    rate: Rate = 0.8
+    span: Positive = 10
+    clusters: Positive = 100
+    labels: str = ""
+    """Cluster the hidden states of this run instead of the frames: the second iteration."""
+    layer: int = -1
+    """… of this layer, counted from 0 as `sesame watch` does; -1 is the last."""
+    sample: Positive = 200_000
+    """Frames that the clusters are found from; all are labelled."""
+
+
+class Cpc(Struct, frozen=True, kw_only=True, tag="cpc"):
+    """Tell the frames ahead from others of the utterance (van den Oord et al. 2018)."""
+
+    ahead: Positive = 12
+    """Steps ahead that are predicted, from 1 to this."""
+    negatives: Positive = 10
+    """Other frames of the same utterance that each true one stands among."""
+    width: Positive = 64
+    """Of the vectors that are compared."""
+
+
 class WordWindow(Struct, frozen=True, kw_only=True):
     """Words and their neighbours, told from words drawn by chance (Mikolov et al. 2013)."""
 
@@ -203,4 +264,21 @@ class BidirectionalLM(Struct, frozen=True, kw_only=True, tag="bidirectional-lm")
     """Predict the next word from those before it, and the word before from those after (Peters et al. 2018)."""
 
 
-Pretext = Bert | CausalLM | Denoising | SimClr | Byol | SimSiam | MocoV3 | Apc | Cbow | SkipGram | BidirectionalLM
+Pretext = (
+    Bert
+    | CausalLM
+    | Denoising
+    | SimClr
+    | Byol
+    | SimSiam
+    | MocoV3
+    | Apc
+    | Mockingjay
+    | Tera
+    | BestRq
+    | Hubert
+    | Cpc
+    | Cbow
+    | SkipGram
+    | BidirectionalLM
+)

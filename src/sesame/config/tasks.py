@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from sesame.config.data import Espeak
 from sesame.config.types import Above0, Count, Positive, Rate
 
 
@@ -133,7 +134,36 @@ class Images(TaskFiles, frozen=True, kw_only=True, tag="images"):
     """… and its label."""
 
 
-Task = Classification | Regression | Tagging | SpanQA | Seq2Seq | Images
+class Speech(TaskFiles, frozen=True, kw_only=True):
+    """Utterances out of a source of speech: a folder, a manifest, or espeak (see SpeechData)."""
+
+    pattern: str = ""
+    """What a file's name says, where it does: {digit}_{speaker}_{take}."""
+    apart: Literal["auto", "speakers", "source", "utterances"] = "auto"
+    """How dev and test are told from train where no files are named. speakers: no speaker is on two sides; source: as
+    the source divides them; auto: as the source does if no speaker is then on two sides, or the speaker is the label,
+    else by speakers where three or more are known."""
+    espeak: Espeak = Espeak()
+    """What the source espeak says."""
+
+
+class SpokenClass(Speech, frozen=True, kw_only=True, tag="spoken-class"):
+    """A class for an utterance: a keyword, a speaker, an emotion."""
+
+    label: str = "label"
+    """Column of the manifest, or field of the pattern, that is the class; speaker for the speaker."""
+    metric: Literal["accuracy", "macro_f1"] = "accuracy"
+
+
+class PhoneFrames(Speech, frozen=True, kw_only=True, tag="phone-frames"):
+    """The phone that sounds in each frame, from the times of phones that the source knows."""
+
+
+class PhoneCtc(Speech, frozen=True, kw_only=True, tag="phone-ctc"):
+    """The phones of an utterance in order, without their times (Graves et al. 2006)."""
+
+
+Task = Classification | Regression | Tagging | SpanQA | Seq2Seq | Images | SpokenClass | PhoneFrames | PhoneCtc
 
 
 class FineTune(Struct, frozen=True, kw_only=True):
@@ -146,6 +176,8 @@ class FineTune(Struct, frozen=True, kw_only=True):
     """Sequences in an optimiser step."""
     lr: Above0 = 5e-4
     """Peak rate; warmed up over a tenth of the steps, then linearly to 0."""
+    head_lr: Above0 = 1e-2
+    """The same where the head is trained on a backbone that is not."""
     sweep: tuple[Above0, ...] = ()
     """Rates that are tried on one seed; the best on dev is taken for all."""
     layer_decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -163,10 +195,10 @@ class FineTune(Struct, frozen=True, kw_only=True):
     labels: tuple[Positive, ...] = ()
     """Numbers of training examples that are tried beside all of them; a smaller choice is part of every larger one."""
     per_class: tuple[Positive, ...] = ()
-    """The same as numbers for each class, of images: 10 digits have 100 for 10."""
+    """The same as numbers for each class: of 10 digits, 10 is 100 examples, as many of each as there are."""
     percent: tuple[Annotated[float, Meta(gt=0, lt=100)], ...] = ()
     """The same in hundredths of the training examples."""
     length: Count = 0
-    """Tokens a sequence may have; 0 for what the model reads."""
+    """Tokens (frames) a sequence may have; 0 for what the model reads."""
     seed: int = 0
     threads: Count = 0

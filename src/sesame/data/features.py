@@ -24,18 +24,18 @@ class Features:
 
     def frames_in(self, samples: int) -> int:
         """How many frames so many samples (at `data.sample_rate`) make."""
-        return self.spectra.frames_in(samples)
+        return self.spectra.frames_in(samples) // self.data.stack
 
     def __call__(self, sounds: Sequence[Float[np.ndarray, "_"]]) -> list[Float[np.ndarray, "_ feature"]]:
         return self.normalised(self.raw(sounds))
 
     def raw(self, sounds: Sequence[Float[np.ndarray, "_"]]) -> list[Float[np.ndarray, "_ feature"]]:
-        """The same without normalisation."""
+        """The same, neither normalised nor stacked."""
         return [self._raw(sound) for sound in sounds]
 
-    def normalised(self, raw: Sequence[Float[np.ndarray, "_ feature"]]) -> list[Float[np.ndarray, "_ feature"]]:
-        """What `raw` gave, normalised if `data.cmvn`."""
-        return [normalised(frames) if self.data.cmvn else frames for frames in raw]
+    def normalised(self, raw: Sequence[Float[np.ndarray, "_ feature"]]) -> list[Float[np.ndarray, "_ wider"]]:
+        """What `raw` gave, normalised if `data.cmvn`, and so many on end in one as `data.stack` says."""
+        return [stacked(normalised(frames) if self.data.cmvn else frames, self.data.stack) for frames in raw]
 
     def _raw(self, sound: Float[np.ndarray, " sample"]) -> Float[np.ndarray, "frame feature"]:
         frames = self.spectra(torch.from_numpy(np.ascontiguousarray(sound)))
@@ -63,6 +63,12 @@ def normalised(frames: Float[np.ndarray, "frame feature"]) -> Float[np.ndarray, 
     x -= x.mean(0)  # what rounding left of it
     scaled: np.ndarray = x.mul_(x.square().mean(0).add_(1e-7).rsqrt_()).numpy()
     return scaled
+
+
+def stacked(frames: Float[np.ndarray, "frame feature"], count: int) -> Float[np.ndarray, "fewer wider"]:
+    """`count` frames on end side by side in one; what is left at the end is dropped."""
+    kept = len(frames) // count
+    return frames[: kept * count].reshape(kept, -1)
 
 
 def _spectra(data: SpeechData) -> Spectra | Wave:

@@ -60,7 +60,7 @@ class SpeechStream:
         chosen = [self.utterances[number] for number in utterance.tolist()]
         for row, whole in enumerate(self.to_frames([self.sound(one) for one in chosen])):
             size = int(frames_in[row])
-            start = int(chance.integers(len(whole) - size + 1, "cut", seed, epoch, chosen[row].key))
+            start = cut_at(len(whole), size, seed, epoch, chosen[row].key)
             frames[row, :size] = whole[start : start + size]
         return SpeechBatch(frames=frames, frames_in=frames_in, key=key, seed=seed, epoch=epoch)
 
@@ -78,6 +78,11 @@ class SpeechStream:
                 f"{len(sound) / rate:.2f}. The file was changed meanwhile. Start again."
             )
         return sound
+
+
+def cut_at(whole: int, size: int, seed: int, epoch: int, key: int) -> int:
+    """Where `size` frames of an utterance's `whole` begin: somewhere else each epoch."""
+    return int(chance.integers(whole - size + 1, "cut", seed, epoch, key))
 
 
 def rows_of(batch: SpeechBatch) -> Rows:

@@ -10,7 +10,7 @@ import numpy as np
 from sesame.config import Recipe
 from sesame.engine import build
 from sesame.engine.checkpoint import config_hash
-from sesame.pretext.base import Pretext
+from sesame.pretext.base import Pretext, Teacher
 
 
 def artifact_of(folder: Path, pretext: Pretext, recipe: Recipe, data: Any) -> dict[str, np.ndarray]:
@@ -23,7 +23,7 @@ def artifact_of(folder: Path, pretext: Pretext, recipe: Recipe, data: Any) -> di
     if path.exists():
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    artifact = pretext.prepare(data)
+    artifact = pretext.prepare(data, *teachers(pretext))
     if artifact:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
@@ -31,3 +31,11 @@ def artifact_of(folder: Path, pretext: Pretext, recipe: Recipe, data: Any) -> di
             np.savez(file, allow_pickle=False, **artifact)
         unfinished.replace(path)
     return artifact
+
+
+def teachers(pretext: Pretext) -> tuple[Teacher, ...]:
+    """Whom `prepare` asks: the model of the run that the task names, or nobody."""
+    if not pretext.teacher:
+        return ()
+    model = build.load(pretext.teacher)
+    return (Teacher(model.objective.backbone, model.recipe.data if model.recipe else None),)

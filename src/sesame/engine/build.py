@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 
 from sesame import config, interop, models, pretext
@@ -16,7 +17,8 @@ from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint, distributed, machine
 from sesame.engine.run import TOKENIZER, Run, is_run
 from sesame.errors import UserError
-from sesame.pretext.base import Objective
+from sesame.models.upstream import SAMPLE_RATE, upstream_in
+from sesame.pretext.base import Objective, Pretext
 from sesame.processes import cores
 
 
@@ -29,6 +31,8 @@ class Model:
     recipe: Recipe | None
     """None for a published model."""
     step: int
+    hears: config.SpeechData | None = None
+    """How a published model of speech hears."""
 
 
 def build(recipe: Recipe, data: Any) -> Objective:
@@ -134,6 +138,9 @@ def load(path: Path | str, step: int | None = None) -> Model:
     if not is_run(path):
         if step is not None:
             raise UserError(f"{path} is no run folder, so it has no step {step}.")
+        if upstream := upstream_in(interop.locate(str(path))):
+            objective = Objective(models.build(upstream), Pretext())
+            return Model(objective.eval(), None, None, 0, config.SpeechData(sample_rate=SAMPLE_RATE))
         published = interop.open_model(path)
         return Model(published.objective().eval(), published.vocabulary, None, 0)
     run = Run.open(path)
@@ -144,5 +151,17 @@ def load(path: Path | str, step: int | None = None) -> Model:
         distributed.fill(objective, found.objective)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{run.path}: the checkpoint of step {found.manifest.step} does not fit ({error}).") from None
+    recall(objective, run)
     objective.eval()
     return Model(objective, vocabulary, run.recipe, found.manifest.step)
+
+
+def recall(objective: Objective, run: Run) -> None:
+    """Give the pretext task what it prepared when the run began, if its targets are made of that."""
+    if not objective.pretext.recalls:
+        return
+    files = sorted(run.artifacts.glob("*.npz"))
+    if not files:
+        raise UserError(f"{run.artifacts} is gone, and with it what the run prepared. Begin a new run.")
+    with np.load(files[0], allow_pickle=False) as file:
+        objective.pretext.recall(dict(file))

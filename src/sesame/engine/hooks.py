@@ -111,11 +111,14 @@ def _counting(training: Training) -> Iterator[FlopCounterMode | None]:
 
 
 def losses(terms: dict[str, list[float]]) -> dict[str, float]:
-    """The weighted loss, and per term its mean, accuracy and perplexity where they mean something."""
+    """The weighted loss, and per term its mean, accuracy and perplexity where they mean something.
+
+    A term without weight is no loss: its mean is told under its name.
+    """
     values: dict[str, float] = {"loss": sum(weight * s / max(n, 1) for s, n, _, _, weight in terms.values())}
-    for name, (total, count, hits, counted, _) in terms.items():
+    for name, (total, count, hits, counted, weight) in terms.items():
         mean = total / max(count, 1)
-        values[f"{name}.loss"] = mean
+        values[f"{name}.loss" if weight else name] = mean
         if counted:
             values[f"{name}.accuracy"] = hits / max(count, 1)
             values[f"{name}.perplexity"] = math.exp(min(mean, 700.0))

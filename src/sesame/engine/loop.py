@@ -215,13 +215,15 @@ def set_up(recipe: Recipe, run: Run, data: Any) -> Training:
 
 def begin(training: Training, weights: dict[str, Tensor] | None) -> None:
     """Step 0: what the data has to say first, or somebody else's weights."""
-    objective = training.objective
+    objective, kept = training.objective, {}
+    if weights is None or objective.pretext.recalls:
+        kept = artifact_of(training.run.artifacts, objective.pretext, training.recipe, training.data)
+        objective.pretext.recall(kept)
     if weights is not None:
         distributed.fill(objective, weights)
     else:
         # `start` may look at any weight, so where the weights are sharded it is given whole ones.
         whole = building.build(training.recipe, training.data) if training.team.world > 1 else objective
-        kept = artifact_of(training.run.path / "artifacts", whole.pretext, training.recipe, training.data)
         whole.pretext.start(whole.backbone, kept)
         if whole is not objective:
             distributed.fill(objective, whole.state_dict())
@@ -234,6 +236,7 @@ def _train(training: Training, hooks: Sequence[Hook], weights: dict[str, Tensor]
     found = run.newest()
     if found:
         training.restore(found)
+        building.recall(training.objective, run)
     else:
         begin(training, weights)
     if team.rank == 0:

@@ -61,6 +61,7 @@ class Run:
         self.recipe = config.recipe
         self.config_hash = checkpoint.config_hash(config.recipe)
         self.checkpoints = path / "checkpoints"
+        self.artifacts = path / "artifacts"
         self._lock: IO[str] | None = None
         self._metrics: IO[str] | None = None
 

@@ -1,5 +1,6 @@
 """Checkpoints in and out of other libraries' layouts."""
 
+from sesame.interop.hub import locate
 from sesame.interop.model_folder import Published, obstacle, open_model, save_model
 
-__all__ = ["Published", "obstacle", "open_model", "save_model"]
+__all__ = ["Published", "locate", "obstacle", "open_model", "save_model"]

@@ -8,8 +8,10 @@ from sesame.models.base import Backbone
 from sesame.models.convnet import ConvNet
 from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
+from sesame.models.gru import Gru
 from sesame.models.resnet import ResNet
 from sesame.models.transformer import Transformer
+from sesame.models.upstream import Upstream
 from sesame.models.vit import ViT
 from sesame.models.word_vectors import WordVectors
 
@@ -19,6 +21,8 @@ MODELS: dict[type, Callable[[Any], Backbone]] = {
     config.ConvNet: ConvNet,
     config.ResNet: ResNet,
     config.ViT: ViT,
+    config.Gru: Gru,
+    config.Upstream: Upstream,
     config.WordVectors: WordVectors,
     config.Elmo: Elmo,
 }

@@ -33,8 +33,17 @@ class Backbone(nn.Module):
     anybody will read, so that the rest of the last layer is never computed.
     """
 
+    config: Any
     width: int
     """Width of the last layer."""
+
+    trainable: bool = True
+    """False of one that is only ever read: what another library publishes."""
+
+    @property
+    def depth(self) -> int:
+        """Hidden states that `forward` gives with `layers`: one a layer, and before them the embeddings."""
+        return 1 + int(self.config.layers)
 
     def forward(self, inputs: Any, at: At | None = None, layers: bool = False) -> States:
         raise NotImplementedError("abstract")

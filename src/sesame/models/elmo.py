@@ -11,13 +11,14 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.data.tokenizer import Vocabulary
 from sesame.models.base import Backbone, States
+from sesame.models.segments import apart, in_rows
 
 BYTES, BEGIN_TEXT, END_TEXT, BEGIN_WORD, END_WORD, PAD = 256, 257, 258, 259, 260, 261
 """Characters are bytes of UTF-8, from 1 on, and five signs; 0 is unused. The published weights number them so."""
@@ -127,14 +128,15 @@ class Elmo(Backbone):
     def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:
         words, which = torch.unique(inputs.x, return_inverse=True)  # each word is spelled out once
         x = self.embed(self.characters[words].long())[which]
-        forwards, backwards, there, going = sequences(inputs.example)
+        forwards, backwards, there, going = apart(inputs.example)
         flat = x.flatten(0, 1)
         h = torch.stack([flat[forwards], flat[backwards]])
         kept = [torch.cat([x, x], -1)]
         for number, block in enumerate(self.blocks):
             out = block(F.dropout(h, self.config.dropout, self.training), going)
             h = out + h if number else out  # each layer but the first adds to what it reads
-            kept.append(self._in_rows(h, forwards, backwards, there, x))
+            sides = zip(h, (forwards, backwards), strict=True)
+            kept.append(torch.cat([in_rows(side, places, there, inputs.example.shape) for side, places in sides], -1))
         last = kept[-1] if at is None else kept[-1].flatten(0, 1)[at.places(inputs.x.shape[1])]
         return States(last, tuple(kept) if layers else (), inputs.valid)
 
@@ -142,42 +144,3 @@ class Elmo(Backbone):
         """The vector of every token of the vocabulary by itself."""
         parts = [self.embed(part.long()) for part in self.characters.split(1024)]
         return torch.cat(parts)
-
-    @staticmethod
-    def _in_rows(
-        h: Float[Tensor, "2 example time width"],
-        forwards: Int[Tensor, "example time"],
-        backwards: Int[Tensor, "example time"],
-        there: Bool[Tensor, "example time"],
-        x: Float[Tensor, "row length width"],
-    ) -> Float[Tensor, "row length both"]:
-        """Back where they stand in the rows; zeros where there is no example."""
-        sides = [
-            h.new_zeros(x.shape[0] * x.shape[1], x.shape[2]).index_copy(0, places[there], side[there])
-            for side, places in zip(h, (forwards, backwards), strict=True)
-        ]
-        return torch.cat(sides, -1).view(*x.shape[:2], -1)
-
-
-def sequences(
-    example: Int[Tensor, "row length"],
-) -> tuple[
-    Int[Tensor, "example time"], Int[Tensor, "example time"], Bool[Tensor, "example time"], Int[Tensor, " time"]
-]:
-    """Rows taken apart: the place in the flattened rows of each example's first, second … position, the same from the
-    last one on, which of these places are any, and how many examples have so many positions. The longest come first.
-
-    The positions of an example stand next to each other.
-    """
-    flat = example.flatten()
-    place = torch.nonzero(flat >= 0)[:, 0]
-    _, size = torch.unique_consecutive(flat[place], return_counts=True)
-    start = place[torch.cumsum(size, 0) - size]
-    size, order = torch.sort(size, descending=True, stable=True)
-    start = start[order]
-    longest = int(size[0]) if len(size) else 0
-    time = torch.arange(longest, device=example.device)
-    there = time < size[:, None]
-    forwards = start[:, None] + torch.where(there, time, 0)
-    backwards = start[:, None] + torch.where(there, size[:, None] - 1 - time, 0)
-    return forwards, backwards, there, there.sum(0)

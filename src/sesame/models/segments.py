@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _SHORTEST = 0.8
@@ -197,3 +197,39 @@ class _Pick(torch.autograd.Function):
 def pick(x: Float[Tensor, "total width"], at: Int[Tensor, " read"]) -> Float[Tensor, "read width"]:
     """x[at], where no place is named twice."""
     return _Pick.apply(x, at)
+
+
+# ------------------------------------------------------------------ for networks that read one position after another
+def apart(
+    example: Int[Tensor, "row length"],
+) -> tuple[
+    Int[Tensor, "example time"], Int[Tensor, "example time"], Bool[Tensor, "example time"], Int[Tensor, " time"]
+]:
+    """Rows taken apart: the place in the flattened rows of each example's first, second … position, the same from the
+    last one on, which of these places are any, and how many examples have so many positions. The longest come first.
+
+    The positions of an example stand next to each other.
+    """
+    flat = example.flatten()
+    place = torch.nonzero(flat >= 0)[:, 0]
+    _, size = torch.unique_consecutive(flat[place], return_counts=True)
+    start = place[torch.cumsum(size, 0) - size]
+    size, order = torch.sort(size, descending=True, stable=True)
+    start = start[order]
+    longest = int(size[0]) if len(size) else 0
+    time = torch.arange(longest, device=example.device)
+    there = time < size[:, None]
+    forwards = start[:, None] + torch.where(there, time, 0)
+    backwards = start[:, None] + torch.where(there, size[:, None] - 1 - time, 0)
+    return forwards, backwards, there, there.sum(0)
+
+
+def in_rows(
+    x: Float[Tensor, "example time width"],
+    places: Int[Tensor, "example time"],
+    there: Bool[Tensor, "example time"],
+    shape: torch.Size,
+) -> Float[Tensor, "row length width"]:
+    """What `apart` took apart, back where it stands in rows of this shape; zeros where there is no example."""
+    rows, length = shape
+    return x.new_zeros(rows * length, x.shape[-1]).index_copy(0, places[there], x[there]).view(rows, length, -1)

@@ -4,6 +4,8 @@ x′ is the past, x″ a frame of the future, close is the absolute difference. 
 are so alike that repeating the last one would do.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -11,21 +13,17 @@ from torch import nn
 from sesame import config
 from sesame.data.batch import At, SpeechBatch
 from sesame.data.speech import SpeechStream, rows_of
-from sesame.errors import UserError
-from sesame.models.transformer import Transformer
+from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split, Term
+from sesame.pretext.frame_spans import check
 
 
 class Apc(Pretext):
-    """A linear head on a causal Transformer over frames."""
+    """A linear head on a causal Transformer or a GRU over frames."""
 
-    def __init__(self, c: config.Apc, backbone: Transformer, vocabulary: None = None):
+    def __init__(self, c: config.Apc, backbone: Any, vocabulary: None = None):
         super().__init__()
-        if not backbone.config.causal or backbone.config.input != "frames":
-            raise UserError(
-                "APC predicts frames from the past alone, so it needs --backbone.input frames --backbone.causal; found "
-                f"input {backbone.config.input!r}, causal {backbone.config.causal}."
-            )
+        check("APC", backbone, causal=True)
         self.config = c
         self.head = nn.Linear(backbone.width, backbone.config.features)
 
@@ -40,7 +38,7 @@ class Apc(Pretext):
         future = torch.from_numpy(batch.frames[row, now + ahead])
         return Split(rows_of(batch), {"future": future}, {"apc": len(row) * features}, At.of(read), batch.size)
 
-    def loss(self, backbone: Transformer, split: Split) -> Loss:
+    def loss(self, backbone: Backbone, split: Split) -> Loss:
         """The absolute difference, summed over the predicted frames and their bands."""
         predicted = self.head(backbone(split.seen, split.where).last)
         return {"apc": Term((predicted - split.target["future"]).abs().sum(), split.count["apc"])}

@@ -40,12 +40,25 @@ class Term:
 Loss = dict[str, Term]
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model whose hidden states become targets."""
+
+    backbone: Backbone
+    data: Any
+    """How it reads: the data of its recipe; None for a published model."""
+
+
 class Pretext(nn.Module):
     """A way to divide, and a way to say close. Owns its heads (MLM head, projector, slow copy)."""
 
     whole_batch: ClassVar[bool] = False
     """The loss joins examples of the whole step (NT-Xent): accumulation is refused, and in training the task itself
     joins what the processes have (models/collective.py)."""
+    recalls: ClassVar[bool] = False
+    """Targets are what `prepare` found (clusters): it is given to `recall` whenever a run is trained or opened."""
+    teacher: str = ""
+    """A run whose model `prepare` asks."""
     summed: ClassVar[bool] = False
     """A step follows the sum of its things' gradients, not their mean: each takes a step of its own size (word2vec)."""
 
@@ -62,8 +75,14 @@ class Pretext(nn.Module):
         raise NotImplementedError("abstract")
 
     def prepare(self, data: Any) -> dict[str, np.ndarray]:
-        """What must be computed from the data beforehand (word counts, cluster labels); kept by content hash."""
+        """What must be computed from the data beforehand (word counts, cluster labels); kept by content hash.
+
+        Of a task with a `teacher` it is called with a second argument, the Teacher.
+        """
         return {}
+
+    def recall(self, artifact: dict[str, np.ndarray]) -> None:
+        """Of a task that `recalls`: take what `prepare` found and no weight holds."""
 
     def start(self, backbone: Backbone, artifact: dict[str, np.ndarray]) -> None:
         """Put what `prepare` found into fresh weights. Called once, before step 0."""

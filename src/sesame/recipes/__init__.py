@@ -8,8 +8,10 @@ from sesame.recipes import (
     bart,
     bert,
     byol,
+    cpc,
     elmo,
     gpt,
+    masked_frames,
     mass,
     mocov3,
     roberta,
@@ -19,7 +21,10 @@ from sesame.recipes import (
     word2vec,
 )
 
-FILES = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo, simclr, byol, simsiam, mocov3, apc)
+TEXT = (bert, roberta, albert, gpt, bart, mass, t5, word2vec, elmo)
+IMAGES = (simclr, byol, simsiam, mocov3)
+SPEECH = (apc, masked_frames, cpc)
+FILES = (*TEXT, *IMAGES, *SPEECH)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for file in FILES for recipe in file.RECIPES}
 
 

@@ -1,6 +1,6 @@
-"""APC (Chung et al. 2019) with a causal Transformer, at a size that a laptop trains in minutes."""
+"""APC (Chung et al. 2019): the published size, and sizes that a laptop trains in minutes."""
 
-from sesame.config import Apc, Optimizer, Recipe, SpeechData, Transformer
+from sesame.config import Apc, Gru, Optimizer, Recipe, SpeechData, Transformer
 
 RECIPES = (
     Recipe(
@@ -12,5 +12,21 @@ RECIPES = (
         pretext=Apc(),
         optimizer=Optimizer(lr=1e-3),
         max_minutes=10,
+    ),
+    Recipe(
+        name="apc-gru-tiny",
+        data=SpeechData(rows=16),
+        backbone=Gru(layers=3, width=128),
+        pretext=Apc(),
+        optimizer=Optimizer(lr=1e-3),
+        max_minutes=10,
+    ),
+    Recipe(  # 3 GRU layers of 512 with residual connections, 5 frames ahead, Adam at 1e-4, batches of 32
+        name="apc",
+        data=SpeechData(rows=32, length=1600),
+        backbone=Gru(layers=3, width=512),
+        pretext=Apc(ahead=5),
+        optimizer=Optimizer(lr=1e-4, beta2=0.999, eps=1e-8, weight_decay=0.0, warmup=0.0, decay="constant"),
+        steps=100_000,
     ),
 )

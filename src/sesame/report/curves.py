@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sesame.report.reading import Row, score
+from sesame.report.reading import Row, gain_of, score
 from sesame.tasks import comparison
 from sesame.tasks.comparison import Result
 
-ARMS = ("pretrained", "scratch", "embeddings")
+ARMS = ("pretrained", "scratch", "embeddings", "frozen", "random", "raw")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def over_labels(result: Result) -> list[Point]:
 def gain_over_labels(result: Result) -> list[Point]:
     """The paired gain over the number of training examples."""
     return [
-        Point("gain", float(count), part.gain.mean, part.gain.se or 0.0, pretrained.n)
+        Point("gain", float(count), gain.mean, gain.se or 0.0, ours.n)
         for count, part in by_labels(result)
-        if part.gain and (pretrained := part.pretrained)
+        if (gain := gain_of(part)) and (ours := part.pretrained or part.frozen)
     ]
 
 

@@ -64,6 +64,11 @@ def score(result: Point, column: str) -> Mean | None:
     return Mean(float(value), None, 1) if isinstance(value, int | float) else value
 
 
+def gain_of(result: Point) -> Gain | None:
+    """Pretrained over scratch; where nothing was fine-tuned, frozen over random features."""
+    return result.gain or result.over_random
+
+
 def is_clear(gain: Gain) -> bool:
     """Whether it lies more than two standard errors from nothing."""
     return bool(gain.se is not None and abs(gain.mean) > 2 * gain.se)

@@ -1,6 +1,7 @@
 """The command that repeats a run, from the settings that its folder froze."""
 
 import shlex
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import msgspec
 from sesame import recipes
 from sesame.config import FineTune, Recipe, TextData
 from sesame.report.reading import FineTuning, Pretraining
+from sesame.tasks.arms import HEAD_ALONE
+from sesame.tasks.opening import SPEECH
 
 _DECIDED = {"max_minutes", "max_tokens", "eval_every", "save_every", "data.store", "data.source", "backbone.vocab"}
 """What the number of steps and the data already say, or what changes no weight."""
@@ -60,9 +63,15 @@ def finetune_command(tuning: FineTuning) -> str:
     said = tuning.settings
     if not said.get("tasks") or not tuning.run:
         return ""
-    words = ["sesame", "finetune", tuning.run, *(_task(name, task) for name, task in said["tasks"].items())]
+    words = [
+        "sesame",
+        "finetune",
+        tuning.run,
+        *chain.from_iterable(_task(name, task) for name, task in said["tasks"].items()),
+    ]
     words += ["--out", tuning.path.name, "--seeds", str(said.get("seeds", 1))]
-    words += {"scratch": ["--from-scratch"], "pretrained": ["--alone"]}.get("".join(said.get("arms", [])), [])
+    alone = {("scratch",): ["--from-scratch"], ("pretrained",): ["--alone"], HEAD_ALONE: ["--frozen"]}
+    words += alone.get(tuple(said.get("arms", [])), [])
     words += ["--loss-curve"] if any(event["event"] == "loss_curve" for event in tuning.events) else []
     ready = msgspec.to_builtins(FineTune())
     for name, value in said.get("settings", {}).items():
@@ -71,9 +80,16 @@ def finetune_command(tuning: FineTuning) -> str:
     return shlex.join(words)
 
 
-def _task(name: str, settings: Any) -> str:
+def _task(name: str, settings: Any) -> list[str]:
     train = settings.get("train") if isinstance(settings, dict) else ""
-    return str(Path(train).parent) if train and not name.startswith("pydocs/") else name
+    if not train or name.startswith(("pydocs/", "espeak/")):
+        return [name]
+    if settings.get("kind") not in SPEECH:
+        return [str(Path(train).parent)]
+    said = {
+        option: settings[option] for option in ("kind", "label", "pattern", "apart", "metric") if option in settings
+    }
+    return [train, *(word for option, value in said.items() for word in (f"--{option}", str(value)))]
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,32 +7,34 @@ import altair as alt
 from sesame.report import curves, figures, wording
 from sesame.report.curves import ARMS, Point
 from sesame.report.figures import Figure, Look
-from sesame.report.reading import FineTuning, Row
+from sesame.report.reading import FineTuning, Row, gain_of
 from sesame.tasks.comparison import Result
 
 ARM_LOOKS = figures.looks(ARMS)
 GAIN_LOOK = Look("gain", ARM_LOOKS[0].colour, ARM_LOOKS[0].dash, ARM_LOOKS[0].shape)
+GAIN = "gain of pretraining"
+COMPARED = "Pretrained minus scratch, or frozen minus random features"
 TWO_ERRORS = "two standard errors each way"
 
 
 def gain_by_task(results: Sequence[tuple[str, Result]]) -> Figure | None:
     """The paired gain of every task, at a glance; None where nothing is compared."""
-    gains = [(name, result.gain) for name, result in results if result.gain]
+    gains = [(name, gain) for name, result in results if (gain := gain_of(result))]
     if not gains:
         return None
     rows = [{"task": name, **_span(gain.mean, gain.se or 0.0, scale=100.0, errors=2.0)} for name, gain in gains]
     said = "; ".join(f"{name} {wording.gain(gain)}" for name, gain in gains)
-    x = alt.X("mean:Q", title="gain over scratch × 100", axis=alt.Axis(tickCount=6))
-    low = alt.X("low:Q", title="gain over scratch × 100")
+    x = alt.X("mean:Q", title=f"{GAIN} × 100", axis=alt.Axis(tickCount=6))
+    low = alt.X("low:Q", title=f"{GAIN} × 100")
     base = alt.Chart().encode(y=alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=150, grid=False)))
     zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(x=alt.datum(0))
     bars = base.mark_rule(color=GAIN_LOOK.colour, strokeWidth=3).encode(x=low, x2="high:Q")
     tip = [alt.Tooltip("task:N"), *_numbers("mean", "low", "high")]
     dots = base.mark_point(color=GAIN_LOOK.colour, size=90, filled=True, opacity=1).encode(x=x, tooltip=tip)
-    summary = f"Pretrained minus scratch, paired by seed: {said}. The bars span {TWO_ERRORS}."
+    summary = f"{COMPARED}, paired by seed: {said}. The bars span {TWO_ERRORS}."
     return Figure(
         "gain-by-task",
-        "gain over scratch, by task",
+        f"{GAIN}, by task",
         summary,
         rows,
         alt.layer(zero, bars, dots),
@@ -87,10 +89,10 @@ def _over_labels(stem: str, metric: str, points: list[Point]) -> Figure:
 def _gain_over_labels(stem: str, points: list[Point]) -> Figure:
     said = ", ".join(f"{wording.signed(p.mean)} ± {wording.points(p.se)} with {p.x:,.0f}" for p in points)
     zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(y=alt.datum(0))
-    chart = alt.layer(zero, _lines(_label_axis(points), "gain over scratch × 100", points, [GAIN_LOOK]))
-    summary = f"Pretrained minus scratch, paired by seed: {said}. The band spans {TWO_ERRORS}."
+    chart = alt.layer(zero, _lines(_label_axis(points), f"{GAIN} × 100", points, [GAIN_LOOK]))
+    summary = f"{COMPARED}, paired by seed: {said}. The band spans {TWO_ERRORS}."
     rows = _rows(points, "labels", scale=100.0, errors=2.0)
-    return Figure(f"{stem}-gain-over-labels", "gain over scratch over labels", summary, rows, chart)
+    return Figure(f"{stem}-gain-over-labels", f"{GAIN} over labels", summary, rows, chart)
 
 
 def _over_alpha(stem: str, points: list[Point]) -> Figure:

@@ -1,22 +1,27 @@
 """Numbers, runs and results in plain words."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sesame import config
 from sesame.report import reading
 from sesame.report.probe_reading import Cohort
 from sesame.report.reading import FineTuning, Pretraining, is_clear
-from sesame.tasks.comparison import Gain, Point, Result
+from sesame.tasks.comparison import Gain, Mean, Point, Result
 
 COLUMN_NAMES = {
     "majority": "majority",
     "tfidf": "TF-IDF",
+    "spread": "mel statistics",
+    "raw": "raw features",
+    "random": "random, frozen",
     "embeddings": "embeddings",
+    "frozen": "frozen",
     "scratch": "scratch",
     "pretrained": "pretrained",
 }
+"""Of results; text has the first two, embeddings and the last two."""
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -205,6 +210,10 @@ def model(recipe: config.Recipe) -> str:
     layers = f"{backbone.layers} layer{'s' * (backbone.layers != 1)}, {backbone.width} wide"
     if isinstance(backbone, config.ViT):
         return f"a vision Transformer of {layers}"
+    if isinstance(backbone, config.Gru):
+        return f"a stack of GRUs of {layers}"
+    if isinstance(backbone, config.Upstream):
+        return f"a published network of {layers}"
     words = f", with a vocabulary of {backbone.vocab:,}" if backbone.vocab else ""
     return f"a Transformer of {layers}{words}"
 
@@ -231,6 +240,11 @@ def task(recipe: config.Recipe) -> str:
         config.SimSiam: "predicting another view of the image (SimSiam)",
         config.MocoV3: "finding the other view of the image (MoCo v3)",
         config.Apc: "predicting the frames ahead (APC)",
+        config.Mockingjay: "recovering hidden frames (Mockingjay)",
+        config.Tera: "recovering hidden frames and bands (TERA)",
+        config.BestRq: "predicting random codes of hidden frames (BEST-RQ)",
+        config.Hubert: "predicting clusters of hidden frames (HuBERT)",
+        config.Cpc: "telling the frames ahead from others (CPC)",
     }.get(type(pretext), str(pretext.__struct_config__.tag))
 
 
@@ -332,19 +346,24 @@ def about_task(result: Result) -> str:
 
 def verdict(result: Point) -> str:
     """Whether pretraining was worth it on a task, and what it does not beat."""
-    pretrained = reading.score(result, "pretrained")
-    if result.gain is None or pretrained is None:
-        return "no comparison"
-    said = outcome(result.gain)
-    rivals = [
-        ("embeddings", "embeddings alone"),
-        ("tfidf", "TF-IDF"),
-        ("majority", "majority"),
-        ("copied", "the source, copied"),
-    ]
-    unbeaten = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= pretrained.mean]
-    said += f"; not above {' and '.join(unbeaten)}" if unbeaten else ""
-    return "; ".join([said, *(f"{name}: {outcome(gain)}" for name, gain in result.gains.items())])
+    said = []
+    if result.over_random and (frozen := reading.score(result, "frozen")):
+        rivals = [("raw", "raw features"), ("spread", "mel statistics"), ("majority", "majority")]
+        said.append(
+            f"frozen features: {outcome(result.over_random)} over a random network{_unbeaten(result, frozen, rivals)}"
+        )
+    if result.gain and (pretrained := reading.score(result, "pretrained")):
+        rivals = [
+            ("embeddings", "embeddings alone"),
+            ("tfidf", "TF-IDF"),
+            ("spread", "mel statistics"),
+            ("majority", "majority"),
+            ("copied", "the source, copied"),
+        ]
+        begin = "fine-tuned: " if said else ""
+        said.append(begin + outcome(result.gain) + _unbeaten(result, pretrained, rivals))
+    said += [f"{name}: {outcome(gain)}" for name, gain in result.gains.items()]
+    return "; ".join(said) or "no comparison"
 
 
 def outcome(gain: Gain) -> str:
@@ -356,6 +375,21 @@ def outcome(gain: Gain) -> str:
     return "no clear difference"
 
 
+def _unbeaten(result: Point, ours: Mean, rivals: Sequence[tuple[str, str]]) -> str:
+    names = [name for column, name in rivals if (s := reading.score(result, column)) and s.mean >= ours.mean]
+    return f"; not above {' and '.join(names)}" if names else ""
+
+
+def columns(results: Iterable[Result]) -> dict[str, str]:
+    """The columns of `COLUMN_NAMES` that some result has."""
+    points = [point for result in results for point in (result, *result.labels.values())]
+    return {
+        name: shown
+        for name, shown in COLUMN_NAMES.items()
+        if any(reading.score(point, name) is not None for point in points)
+    }
+
+
 def best_column(result: Point) -> str:
     """The column with the highest score, "" where there is none."""
     scores = {column: score.mean for column in COLUMN_NAMES if (score := reading.score(result, column))}
@@ -364,11 +398,18 @@ def best_column(result: Point) -> str:
 
 def conclusion(results: Sequence[Result]) -> str:
     """All tasks in one sentence."""
-    gains = [result.gain for result in results if result.gain]
+    gains = [gain for result in results if (gain := reading.gain_of(result))]
     if not gains:
-        return "No task has a comparison with scratch yet."
+        return "No task has a comparison yet."
     clear = sum(is_clear(gain) and gain.mean > 0 for gain in gains)
     worse = sum(is_clear(gain) and gain.mean < 0 for gain in gains)
     tasks = f"{len(gains)} task{'s' * (len(gains) != 1)}"
-    said = f"On {clear} of {tasks}, pretraining gains more than two standard errors over training from scratch"
+    said = f"On {clear} of {tasks}, pretraining gains more than two standard errors over {_rival(results)}"
     return said + (f"; on {worse} it clearly loses." if worse else ".")
+
+
+def _rival(results: Sequence[Result]) -> str:
+    """What pretraining is compared with."""
+    found = [("training from scratch", any(r.gain for r in results)),
+             ("a random network that is not trained", any(r.over_random and not r.gain for r in results))]  # fmt: skip
+    return " or ".join(name for name, there in found if there)

@@ -1,8 +1,13 @@
-"""What a task is learned from: a pretrained network, the same network from scratch, or its embeddings alone."""
+"""What a task is learned from: a pretrained network, the same from scratch, or less than a network.
+
+pretrained and scratch are trained with the head. Of the others the head alone is trained: `frozen` is the pretrained
+network and `random` a fresh one, both read as a learned mix of their layers; `raw` is what a network reads, made by no
+network; `embeddings` are a Transformer's without its blocks (and are trained, too).
+"""
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -16,6 +21,7 @@ from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone, States
 from sesame.models.encoder_decoder import EncoderDecoder
+from sesame.models.gru import Gru
 from sesame.models.layer_mix import LayerMix
 from sesame.models.transformer import Block, Embedding, Transformer, gather
 from sesame.tasks.base import Head, Task
@@ -24,12 +30,30 @@ from sesame.tasks.reading import model_for
 from sesame.tasks.writer import Writer
 
 B = TypeVar("B", bound=Backbone)
-Arm = Literal["pretrained", "scratch", "embeddings"]
+Arm = Literal["raw", "random", "embeddings", "frozen", "scratch", "pretrained"]
 Start = Literal["normal", "mimetic"]
 """Of `config.Transformer.start`."""
 STARTS: tuple[Start, ...] = ("normal", "mimetic")
-ARMS: tuple[Arm, ...] = ("embeddings", "scratch", "pretrained")
+ARMS: tuple[Arm, ...] = get_args(Arm)
 """In the order in which they are trained and shown."""
+HEAD_ALONE: tuple[Arm, ...] = ("raw", "random", "frozen")
+"""Arms of which the head alone is trained."""
+
+
+class Raw(Backbone):
+    """What is read, as it is."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.config, self.width = None, width
+
+    @property
+    def depth(self) -> int:
+        return 1
+
+    def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:
+        last = inputs.x if at is None else inputs.x.flatten(0, 1)[at.places(inputs.x.shape[1])]
+        return States(last, (last,) if layers else (), inputs.valid)
 
 
 class Embeddings(Backbone):
@@ -38,6 +62,10 @@ class Embeddings(Backbone):
     def __init__(self, whole: Transformer):
         super().__init__()
         self.width, self.embed, self.norm = whole.width, whole.embed, whole.norm
+
+    @property
+    def depth(self) -> int:
+        return 1
 
     def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:
         h: Float[Tensor, "*where width"] = self.embed(inputs)[0]
@@ -50,9 +78,14 @@ class Embeddings(Backbone):
 
 def arms_of(task: Task[Any, Any], arms: Sequence[Arm] = ARMS, backbone: Backbone | None = None) -> tuple[Arm, ...]:
     """Those of `arms` that `task` can be learned from, in order. Embeddings alone cannot write; and they are an arm of
-    a Transformer, where the backbone is known: word vectors are nothing else."""
-    alone = task.reads == "text" and not task.writes and (backbone is None or isinstance(backbone, Transformer))
-    return tuple(arm for arm in ARMS if arm in arms and (alone or arm != "embeddings"))
+    a Transformer, where the backbone is known: word vectors are nothing else. A network that is only ever read, such as
+    a published one, is the arm `frozen` alone."""
+    without = set[str]()
+    if task.writes or not (backbone is None or isinstance(backbone, Transformer)):
+        without.add("embeddings")
+    if backbone is not None and not backbone.trainable:
+        without |= {"random", "scratch", "pretrained"}
+    return tuple(arm for arm in ARMS if arm in arms and arm in task.arms and arm not in without)
 
 
 def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
@@ -86,27 +119,29 @@ def network_of(
 ) -> Network:
     """The network that `arm` starts from, with a fresh head; the same for the same seed. `model` is not touched.
 
-    `start` is how scratch draws its weights; None for the model's own way. With `mix` the head reads all layers.
+    `start` is how scratch draws its weights; None for the model's own way. With `mix` the head reads all layers, as it
+    always does of a network that is not trained.
     """
-    its: Backbone = fresh(model, seed, start) if arm == "scratch" else model_for(task, model)[0]
-    backbone = with_dropout(its, dropout)
+    its, vocabulary = model_for(task, model)
+    if arm in ("scratch", "random"):
+        its = fresh(model, seed, start)
+    backbone: Backbone = Raw(task.raw(vocabulary)[1]) if arm == "raw" else with_dropout(its, dropout)
     if task.reads == "images":
         if mix:
-            raise UserError("--mix reads all layers of a model of text. Leave it out: of images the last one is read.")
+            raise UserError("--mix reads all layers of a model. Leave it out: of images the last one is read.")
         from sesame.tasks.images import ImageNetwork, gentle
 
-        weight = next(backbone.parameters())
-        return ImageNetwork(backbone, _head(task, backbone, seed, dropout).to(weight), gentle(model))
+        head = _head(task, backbone, seed, dropout).to(next(backbone.parameters()))
+        return ImageNetwork(backbone, head, gentle(model))
     if isinstance(backbone, EncoderDecoder):
         return Writer(backbone)
     if arm == "embeddings":
         assert isinstance(backbone, Transformer), "of other models the embeddings alone are no arm"
         backbone = Embeddings(backbone)
     head = _head(task, backbone, seed, dropout)
-    weight = next(backbone.parameters())
-    shape: Any = its.config
-    layers = 1 if arm == "embeddings" else 1 + shape.layers
-    mixed = LayerMix(layers).to(weight.device, weight.dtype) if mix else None
+    weight = next(model.objective.backbone.parameters(), torch.zeros(()))
+    mix = (mix or arm in HEAD_ALONE) and arm != "raw"
+    mixed = LayerMix(backbone.depth).to(weight.device, weight.dtype) if mix else None
     return Network(backbone, head.to(weight.device, weight.dtype), mixed)
 
 
@@ -126,7 +161,7 @@ def with_dropout(backbone: B, rate: float) -> B:
     for module in copied.modules():
         if isinstance(module, Embedding | Block):
             module.dropout = rate
-        elif isinstance(module, Transformer):
+        elif isinstance(module, Transformer | Gru):
             module.config = replace(module.config, dropout=rate)
     if isinstance(copied, EncoderDecoder):
         copied.config = replace(copied.config, encoder=copied.encoder.config, decoder=copied.decoder.config)

@@ -86,10 +86,17 @@ class Task(ABC, Generic[E, P]):
     """One kind of labelled data. `labels` are those of the training examples, in a fixed order."""
 
     kind: ClassVar[str]
-    reads: ClassVar[Literal["text", "images"]] = "text"
-    """What its examples are, and so the models that can learn it."""
+    reads: ClassVar[Literal["text", "images", "speech"]] = "text"
+    """What its examples are, and so which models can learn it."""
+    balanced: ClassVar[bool] = False
+    """Where few training examples are taken, they are of each label in turn, however many are asked for."""
     unchanged: ClassVar[bool] = False
     """What is read off features that are not trained is measured too (frozen.py); the kind has labels."""
+    arms: ClassVar[tuple[str, ...]] = ("embeddings", "scratch", "pretrained")
+    """From what it is learned, of `arms.ARMS`."""
+    solved: ClassVar[Literal["", "sequence", "read"]] = ""
+    """The head is linear in the mean of a sequence's states, or in each read state, and the loss is cross-entropy: on a
+    backbone that is not trained, the best head is worked out (solving.py)."""
     writes: ClassVar[bool] = False
     """A decoder writes the answers, a token at a time: the model is an encoder-decoder, and there is no head."""
 
@@ -122,9 +129,10 @@ class Task(ABC, Generic[E, P]):
 
     @abstractmethod
     def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Encodings:
-        """The examples as sequences of at most `length` tokens, with targets where the examples have labels.
+        """The examples as sequences of at most `length` tokens (frames), with targets where the examples have labels.
 
-        Other things than text have no `vocabulary` and no `length`: they are encoded as their kind of network reads.
+        `vocabulary` is what the model reads with: a Vocabulary, or of speech an Ear. Images have neither it nor a
+        `length`: they are encoded as their kind of network reads.
         """
 
     @abstractmethod
@@ -154,12 +162,19 @@ class Task(ABC, Generic[E, P]):
     def check_model(self, model: Model, examples: Sequence[E]) -> None:
         """Raise UserError where the model cannot read these examples; what kind it is, is checked already."""
 
-    def order(self, train: Sequence[E], seed: int) -> Int[np.ndarray, " example"]:
-        """In which order training examples are taken, where few are: a matter of each example's key and the seed."""
-        return keyed_order(train, "labels", seed)
+    def order(self, train: Sequence[E], seed: int, balanced: bool = False) -> Int[np.ndarray, " example"]:
+        """In which order training examples are taken, where few are: a matter of each example's key and the seed.
+
+        `balanced`: one of each label in turn, as long as there are some.
+        """
+        order = keyed_order(train, "labels", seed)
+        if not (balanced or self.balanced):
+            return order
+        turn = rank_within([label_of(train[i]) for i in order])
+        return order[np.argsort(turn, kind="stable")]
 
     # ------------------------------------------------------------------------ what is read off unchanged features
-    def raw(self, encoded: Any) -> Float[Tensor, "example number"]:
+    def numbers(self, encoded: Any) -> Float[Tensor, "example number"]:
         """Each example as it is, in numbers; only asked of a kind that has `unchanged`."""
         raise NotImplementedError("abstract")
 
@@ -175,6 +190,11 @@ class Task(ABC, Generic[E, P]):
     @abstractmethod
     def lexical(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
         """Predictions of TF-IDF and logistic regression, or of their nearest equivalent for the kind."""
+
+    def raw(self, vocabulary: Any) -> tuple[Any, int]:
+        """What reads the examples without any network (features of the field), in place of a model's `vocabulary`, and
+        how many numbers it makes of a position. Of kinds that have the arm `raw`."""
+        raise NotImplementedError("abstract")
 
     def baselines(self, train: Sequence[E], test: Sequence[E]) -> dict[str, list[P]]:
         """All that the kind has of these, by the names of `comparison.Point`'s fields."""
@@ -207,3 +227,21 @@ def keyed_order(examples: Sequence[Labelled], purpose: str, *words: int) -> Int[
     """The numbers of the examples in an order that chance sets by their keys: without one, the others keep theirs."""
     keys = np.array([purpose_key(example.key) for example in examples], np.uint64)
     return np.argsort(bits(purpose, *words, keys), kind="stable")
+
+
+def label_of(example: Any) -> str:
+    """What an example is to be balanced by; a UserError for a kind of task whose examples have no one label."""
+    label = getattr(example, "label", None)
+    if label is None:
+        raise UserError("--per-class: the examples of this task have no one label each. Use --labels or --percent.")
+    return str(label)
+
+
+def rank_within(labels: Sequence[str]) -> Int[np.ndarray, " example"]:
+    """Of every example how many of its label come before it."""
+    seen: dict[str, int] = {}
+    ranks = []
+    for label in labels:
+        ranks.append(seen.get(label, 0))
+        seen[label] = ranks[-1] + 1
+    return np.array(ranks)

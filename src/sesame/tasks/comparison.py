@@ -19,11 +19,12 @@ from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.models.transformer import Transformer
 from sesame.tasks import frozen
-from sesame.tasks.arms import ARMS, STARTS, Arm, Start, arms_of, fresh, network_of
-from sesame.tasks.base import TaskData
-from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, fine_tune
+from sesame.tasks.arms import ARMS, HEAD_ALONE, STARTS, Arm, Start, arms_of, fresh, network_of
+from sesame.tasks.base import TaskData, label_of
+from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, encode_raw, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
 from sesame.tasks.network import Network
+from sesame.tasks.solving import Kept, keep, solve
 from sesame.tasks.workers import Workers
 
 Tell = Callable[[dict[str, Any]], None]
@@ -45,7 +46,7 @@ class Mean(Struct, frozen=True):
 
 
 class Gain(Struct, frozen=True):
-    """Pretrained minus scratch, seed by seed."""
+    """One arm minus another, seed by seed."""
 
     mean: float
     se: float | None
@@ -57,12 +58,22 @@ class Point(Struct, frozen=True, kw_only=True, omit_defaults=True):
     majority: float
     tfidf: float | None = None
     """Of TF-IDF and logistic regression, or their nearest equivalent for the kind."""
+    spread: float | None = None
+    """Of speech: of logistic regression on the mean and the spread of its mel bands over time."""
     copied: float | None = None
     """Of the text that is read, given back as it is, where the answer is a text."""
+    raw: Mean | None = None
+    random: Mean | None = None
     embeddings: Mean | None = None
+    frozen: Mean | None = None
     scratch: Mean | None = None
     pretrained: Mean | None = None
     gain: Gain | None = None
+    """Pretrained minus scratch."""
+    over_random: Gain | None = None
+    """Frozen minus random: what pretraining put into the features, …"""
+    over_raw: Gain | None = None
+    """… and frozen minus raw."""
     also: dict[str, Mean] = {}
     """What else was measured, by what it is called: unchanged features, read in other ways."""
     gains: dict[str, Gain] = {}
@@ -149,15 +160,19 @@ class Comparison:
 
     model: Model
     encoded: Encoded
+    raw: Encoded | None
+    """The examples as the arm `raw` reads them."""
     settings: FineTune
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     curve: bool
     tell: Tell = _nobody
     workers: Workers = ALONE
-    labels: tuple[int, ...] = ()
-    """Numbers of training examples that are tried beside all of them, rising."""
-    kept: dict[tuple[str, int], frozen.Features] = field(default_factory=dict)
+    sizes: dict[int, bool] = field(default_factory=dict)
+    """Numbers of training examples that are tried beside all of them, rising; and whether they are balanced."""
+    kept: dict[tuple[Arm, int], Kept] = field(default_factory=dict)
+    """What heads read of backbones that are not trained, of each arm and seed."""
+    extracted: dict[tuple[str, int], frozen.Features] = field(default_factory=dict)
     """Features that are computed already, by what they are of and the seed of a random network."""
 
     @classmethod
@@ -176,8 +191,12 @@ class Comparison:
         numbers = tuple(range(settings.seed, settings.seed + seeds))
         encoded = encode(model, data, settings.length)
         chosen = arms_of(data.task, arms, model.objective.backbone)
-        work = cls(model, encoded, settings, numbers, chosen, curve, labels=numbers_of(settings, data))
-        for labels in work.labels:
+        if not chosen:
+            hint = " Leave --frozen out, which is for speech." if tuple(arms) == HEAD_ALONE else ""
+            raise UserError(f"{data.name} cannot be learned from {', '.join(arms)} of this model.{hint}")
+        raw = encode_raw(model, data, settings.length) if "raw" in chosen else None
+        work = cls(model, encoded, raw, settings, numbers, chosen, curve, sizes=sizes_of(settings, data))
+        for labels in work.sizes:
             work.check(labels)
         return work
 
@@ -185,7 +204,7 @@ class Comparison:
         """Train and score everything."""
         work = replace(self, tell=tell, workers=workers)
         whole, best = work.point(0)
-        points = {str(labels): work.point(labels)[0] for labels in self.labels}
+        points = {str(labels): work.point(labels)[0] for labels in self.sizes}
         result = Result(
             kind=self.data.task.kind,
             metric=self.data.task.metric,
@@ -207,7 +226,7 @@ class Comparison:
         """Which training examples are used, in order. A smaller choice is part of every larger one of the seed."""
         if not labels:
             return np.arange(len(self.data.train))
-        return np.sort(self.data.task.order(self.data.train, seed)[:labels])
+        return np.sort(self.data.task.order(self.data.train, seed, self.sizes[labels])[:labels])
 
     def check(self, labels: int) -> None:
         """Raise UserError where so few examples cannot be learned from, or there are not so many."""
@@ -232,11 +251,18 @@ class Comparison:
         unchanged = self.unchanged(labels)
         ways, first = self.best(labels, zip(trials, begun, strict=True))
         jobs = [Job(arm, labels, seed, ways[arm]) for arm in self.arms for seed in self.seeds]
-        others = self.trainings([job for job in jobs if not (first and job.seed == self.seeds[0])])
+        tried = [job for job in jobs if job.arm in first and job.seed == self.seeds[0]]
+        others = self.trainings([job for job in jobs if job not in tried and not self.solved(job.arm)])
+        last: dict[Arm, tuple[Tuning, dict[str, float]]] = {}
         for job in jobs:
-            if first and job.seed == self.seeds[0]:
+            if self.solved(job.arm):
+                if job.arm not in last or labels or job.arm == "random":  # else all is the same for every seed
+                    tuning = self.solve(job)
+                    last[job.arm] = tuning, tuning.test(self.read_by(job.arm))
+                tuning, test = last[job.arm]
+            elif job in tried:
                 tuning = first[job.arm]
-                test = tuning.test(self.encoded)
+                test = tuning.test(self.read_by(job.arm))
             else:
                 trained = next(others)
                 if trained is None:
@@ -245,22 +271,24 @@ class Comparison:
                 tuning, test = trained.tuning, trained.test or {}
             scores[job.arm].append(test[metric])
             self.say("result", job, **msgspec.to_builtins(tuning.best), test=test)
-            if self.curve and not labels and job.arm != "embeddings" and job.seed == self.seeds[0]:
+            if self.curve and not labels and job.arm in ("scratch", "pretrained") and job.seed == self.seeds[0]:
                 self.trace(job, tuning)
             if job.arm == self.arms[-1] and (best is None or tuning.best.dev[metric] > best.best.dev[metric]):
                 best = tuning
         assert best is not None
-        gain = gain_of(scores["pretrained"], scores["scratch"]) if {"pretrained", "scratch"} <= set(scores) else None
-        means = {arm: mean_of(found) for arm, found in scores.items()}
+
+        def gain(ours: Arm, theirs: Arm) -> Gain | None:
+            return gain_of(scores[ours], scores[theirs]) if {ours, theirs} <= set(scores) else None
+
+        found: dict[str, Any] = {**plain, **{arm: mean_of(its) for arm, its in scores.items()}}
         point = Point(
-            **plain,
-            also={name: mean_of(found) for name, found in unchanged.items()},
+            **found,
+            also={name: mean_of(its) for name, its in unchanged.items()},
             gains={name: gain_of(*both) for name, both in frozen.gains(unchanged).items()},
-            embeddings=means.get("embeddings"),
-            scratch=means.get("scratch"),
-            pretrained=means.get("pretrained"),
-            gain=gain,
-            lr={arm: way.lr for arm, way in ways.items()},
+            gain=gain("pretrained", "scratch"),
+            over_random=gain("frozen", "random"),
+            over_raw=gain("frozen", "raw"),
+            lr={arm: way.lr for arm, way in ways.items() if not self.solved(arm)},
             start=ways["scratch"].start if "scratch" in ways else None,
         )
         return point, best
@@ -309,11 +337,11 @@ class Comparison:
         }
         for what, make in made.items():
             key = what, seed if what == frozen.RANDOM else 0
-            if key not in self.kept:
+            if key not in self.extracted:
                 backbone = make()
-                found = [task.raw(part) if backbone is None else task.features(backbone, part) for part in parts]
-                self.kept[key] = frozen.Features(*found)
-        return {what: self.kept[what, seed if what == frozen.RANDOM else 0] for what in made}
+                found = [task.numbers(part) if backbone is None else task.features(backbone, part) for part in parts]
+                self.extracted[key] = frozen.Features(*found)
+        return {what: self.extracted[what, seed if what == frozen.RANDOM else 0] for what in made}
 
     def trials(self, labels: int) -> list[Job]:
         """Every way of every arm, with the first seed; none without a sweep.
@@ -321,9 +349,11 @@ class Comparison:
         Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
         """
         several = isinstance(self.model.objective.backbone, Transformer)  # ways to draw its weights
+        share = self.settings.head_lr / self.settings.lr
         return [
-            Job(arm, labels, self.seeds[0], Way(rate, start), trial=True)
+            Job(arm, labels, self.seeds[0], Way(rate * (share if arm in HEAD_ALONE else 1.0), start), trial=True)
             for arm in self.arms
+            if not self.solved(arm)
             for start in (STARTS if arm == "scratch" and several else (None,))
             for rate in self.settings.sweep
         ]
@@ -335,15 +365,18 @@ class Comparison:
 
         Without a sweep all have the one rate, and nothing is learned yet.
         """
-        if not self.settings.sweep:
-            return dict.fromkeys(self.arms, Way(self.settings.lr)), {}
+        c = self.settings
+        ways = {arm: Way(c.head_lr if arm in HEAD_ALONE else c.lr) for arm in self.arms}
+        if not c.sweep:
+            return ways, {}
         metric = self.data.task.metric
-        ways: dict[Arm, Way] = {}
         best: dict[Arm, Tuning] = {}
         for job, trained in trials:
             if trained and (job.arm not in best or trained.tuning.best.dev[metric] > best[job.arm].best.dev[metric]):
                 ways[job.arm], best[job.arm] = job.way, trained.tuning
         for arm in self.arms:
+            if self.solved(arm):
+                continue
             if arm not in best:
                 rates = ", ".join(f"{rate:g}" for rate in self.settings.sweep)
                 raise Diverged(f"{self.data.name}: {arm} learns at none of the rates {rates}. Try lower ones.")
@@ -355,7 +388,7 @@ class Comparison:
         """What came of each, in order; None where the loss broke."""
         if self.workers.count == 1:  # told while it happens
             return map(self.train, jobs)
-        silent = replace(self, tell=_nobody, workers=ALONE, kept={})
+        silent = replace(self, tell=_nobody, workers=ALONE, kept={}, extracted={})
         return map(self.heard, jobs, self.workers.map(silent.train, jobs))
 
     def heard(self, job: Job, trained: Trained | None) -> Trained | None:
@@ -364,13 +397,38 @@ class Comparison:
         return trained
 
     def train(self, job: Job) -> Trained | None:
-        settings = msgspec.structs.replace(self.settings, lr=job.way.lr, seed=job.seed)
-        sequences = np.flatnonzero(np.isin(self.encoded.train.owner, self.chosen(job.labels, job.seed)))
+        freeze = self.settings.freeze or job.arm in HEAD_ALONE
+        settings = msgspec.structs.replace(self.settings, lr=job.way.lr, seed=job.seed, freeze=freeze)
+        encoded, sequences = self.read_by(job.arm), self.sequences(job)
         try:
-            tuning = fine_tune(self.network(job), self.encoded, settings, sequences, partial(self.hear, job))
+            tuning = fine_tune(self.network(job), encoded, settings, sequences, partial(self.hear, job))
         except Diverged:
             return None
-        return Trained(tuning, None if job.trial else tuning.test(self.encoded))
+        return Trained(tuning, None if job.trial else tuning.test(encoded))
+
+    def sequences(self, job: Job) -> Int[np.ndarray, " sequence"]:
+        """The training sequences of a job."""
+        owner = self.read_by(job.arm).train.owner
+        return np.flatnonzero(np.isin(owner, self.chosen(job.labels, job.seed)))
+
+    def read_by(self, arm: Arm) -> Encoded:
+        """The examples as the arm reads them."""
+        if arm != "raw":
+            return self.encoded
+        assert self.raw is not None, "made where the arm is chosen"
+        return self.raw
+
+    def solved(self, arm: Arm) -> bool:
+        """Whether the best head of the arm is worked out, and not trained."""
+        return bool(self.data.task.solved) and arm in HEAD_ALONE
+
+    def solve(self, job: Job) -> Tuning:
+        """The best head on a backbone that is not trained; what it reads is computed once for an arm and its seed."""
+        network, encoded = self.network(job), self.read_by(job.arm)
+        which = job.arm, job.seed if job.arm == "random" else 0
+        if which not in self.kept:
+            self.kept[which] = keep(network, encoded)
+        return solve(network, encoded, self.kept[which], self.sequences(job))
 
     def network(self, job: Job) -> Network:
         return network_of(
@@ -399,6 +457,19 @@ def numbers_of(settings: FineTune, data: TaskData[Any, Any]) -> tuple[int, ...]:
     per_class = [number * len(data.task.labels) for number in settings.per_class]
     percent = [max(1, round(share / 100 * len(data.train))) for share in settings.percent]
     return tuple(sorted({*settings.labels, *per_class, *percent}))
+
+
+def sizes_of(settings: FineTune, data: TaskData[Any, Any]) -> dict[int, bool]:
+    """How many training examples are tried beside all of them, rising: as numbers, per class, and in hundredths; and
+    whether of each label in turn, as those per class are."""
+    if settings.per_class:
+        label_of(data.train[0])  # there is one
+        if not data.task.labels:
+            raise UserError("--per-class: the answers of this task are no classes. Use --labels or --percent.")
+    per_class = [number * len(data.task.labels) for number in settings.per_class]
+    percent = [max(1, round(share / 100 * len(data.train))) for share in settings.percent]
+    sizes = dict.fromkeys((*settings.labels, *percent), False) | dict.fromkeys(per_class, True)
+    return dict(sorted(sizes.items()))
 
 
 # -------------------------------------------------------------------------------------------- statistics

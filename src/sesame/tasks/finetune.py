@@ -21,7 +21,7 @@ from sesame.engine import optim
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
-from sesame.tasks.base import Encodings, Task, TaskData
+from sesame.tasks.base import Encodings, Notes, Task, TaskData
 from sesame.tasks.network import Network, predict
 from sesame.tasks.reading import model_for, name, positions, reach
 
@@ -93,6 +93,16 @@ def encode(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
     if length > reach(model):
         log.warning("%s was trained on rows of %d; positions after that are fresh", name(model), reach(model))
     data = replace(data, task=data.task.suited(causal=isinstance(backbone, Transformer) and backbone.config.causal))
+    return _encoded(data, vocabulary, length)
+
+
+def encode_raw(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
+    """The same examples as no network reads them: the arm `raw`. What is cut is not counted a second time."""
+    _, vocabulary = model_for(data.task, model)
+    return _encoded(replace(data, notes=Notes()), data.task.raw(vocabulary)[0], length or reach(model))
+
+
+def _encoded(data: TaskData[Any, Any], vocabulary: Any, length: int) -> Encoded:
     train, dev, test = (
         data.task.encode(part, vocabulary, length, data.notes) for part in (data.train, data.dev, data.test)
     )

@@ -17,6 +17,7 @@ from sesame.processes import cores
 from sesame.tasks.arms import ARMS, Arm
 from sesame.tasks.base import TaskData
 from sesame.tasks.comparison import Compared, Comparison, Result, Tell
+from sesame.tasks.hearing import Ear
 from sesame.tasks.reading import model_for
 from sesame.tasks.tuned import Card, Tuned
 from sesame.tasks.workers import Workers
@@ -57,7 +58,7 @@ def finetune(
     torch.set_num_threads(threads)
     machine.keep_freed_memory()
     size = sum(p.numel() for p in model.objective.backbone.parameters())
-    count = workers or (cores() if size < SMALL else 1)
+    count = workers or (cores() if size < SMALL and model.objective.backbone.trainable else 1)
     crew = Workers(min(count, threads), threads)
     work = [Comparison.of(model, data, settings, seeds, arms, curve) for data in tasks]
     out.mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,7 @@ def tuned_of(compared: Compared, vocabulary: Any, settings: FineTune) -> Tuned:
         settings=settings,
         arm=compared.arm,
         dev=best.best.dev,
+        hears=vocabulary.data if isinstance(vocabulary, Ear) else None,
     )
     return Tuned(card, best.task, best.network, vocabulary)
 

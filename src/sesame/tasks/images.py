@@ -92,6 +92,8 @@ class ImageClassification(Classes[Picture]):
 
     kind = "images"
     reads = "images"
+    arms = ("scratch", "pretrained")
+    balanced = True
     unchanged = True
 
     @classmethod
@@ -106,17 +108,7 @@ class ImageClassification(Classes[Picture]):
     def head(self, width: int, dropout: float) -> LinearHead:
         return LinearHead(width, len(self.labels))
 
-    def order(self, train: Sequence[Picture], seed: int) -> Int[np.ndarray, " example"]:
-        """One of each class in turn, so that small choices have about as many of each."""
-        keyed = super().order(train, seed)
-        turn, seen = np.empty(len(keyed), np.int64), dict.fromkeys(self.labels, 0)
-        for place, number in enumerate(keyed.tolist()):
-            label = str(train[number].label)
-            turn[place] = seen[label]
-            seen[label] += 1
-        return keyed[np.argsort(turn, kind="stable")]
-
-    def raw(self, encoded: Pictures) -> Float[Tensor, "image pixel"]:
+    def numbers(self, encoded: Pictures) -> Float[Tensor, "image pixel"]:
         return torch.from_numpy(encoded.pixels.reshape(len(encoded), -1)).float() / 255.0
 
     def check_model(self, model: Model, examples: Sequence[Picture]) -> None:

@@ -1,6 +1,7 @@
 """A backbone with a task's head on it, and what it says about sequences of any number."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,10 @@ class Network(nn.Module):
 
         Networks of other things have batches of their own.
         """
-        return batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu").to(self.device)
+        batch = batch_of(sequences, chosen, pad, on_end=self.device.type == "cpu")
+        if batch.rows.x.is_floating_point():
+            batch = replace(batch, rows=replace(batch.rows, x=batch.rows.x.to(next(self.parameters()).dtype)))
+        return batch.to(self.device)
 
     def scores(self, sequences: Any, pad: int) -> np.ndarray:
         """What it says of all sequences, in their order, for `Task.decode`."""

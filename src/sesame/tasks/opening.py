@@ -19,6 +19,20 @@ from sesame.tasks.base import Labelled, Notes, Task, TaskData, keyed_order
 log = logging.getLogger(__name__)
 
 KINDS: dict[str, type[config.Task]] = {str(kind.__struct_config__.tag): kind for kind in get_args(config.Task)}
+SPEECH: dict[str, type[config.Task]] = {name: kind for name, kind in KINDS.items() if issubclass(kind, config.Speech)}
+_WORDS = config.Espeak(says="words", utterances=800, seed=1)
+_COMMANDS = config.Espeak(says="commands", utterances=400, seed=1)
+SPOKEN: dict[str, config.Task] = {
+    "word": config.SpokenClass(train="espeak", espeak=_WORDS),
+    "speaker": config.SpokenClass(train="espeak", espeak=_WORDS, label="speaker"),
+    "tempo": config.SpokenClass(train="espeak", espeak=_WORDS, label="tempo"),
+    "melody": config.SpokenClass(train="espeak", espeak=_WORDS, label="melody"),
+    "command": config.SpokenClass(train="espeak", espeak=_COMMANDS),
+    "phones": config.PhoneFrames(train="espeak", espeak=_COMMANDS),
+    "ctc": config.PhoneCtc(train="espeak", espeak=_COMMANDS),
+}
+"""The built-in tasks on speech: which word of 20, in which of 12 voices, how fast, in which melody; which order is
+given; which phones sound, and when. Other utterances are heard there than those of the source espeak itself."""
 SUFFIXES = {
     ".tsv": "classification",
     ".csv": "classification",
@@ -42,13 +56,16 @@ E = TypeVar("E", bound=Labelled)
 def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any, Any]:
     """The task that `spec` names, with its examples.
 
-    `spec` is `pydocs/NAME`, or `digits`; a task file (.json: a `config.Task` with its `kind`, paths counted from the
-    file's folder); a folder with train, dev and test files; or `hf:NAME/CONFIG`. With the kind images it is also any
-    source of images. `fields` are those of the kind, and `kind` itself, and outweigh the task file. Without a dev file
-    a keyed tenth of the training examples is held out; without a test file the dev examples are reported. `skip_bad`
-    leaves faulty examples out and counts them.
+    `spec` is `pydocs/NAME`, `espeak/NAME` or `digits`; a task file (.json: a `config.Task` with its `kind`, paths
+    counted from the file's folder); a folder with train, dev and test files; or `hf:NAME/CONFIG`. With the kind images,
+    or one on speech, it is also any source of these. `fields` are those of the kind, and `kind` itself, and outweigh
+    the task file. Without a dev file a keyed tenth of the training examples is held out; without a test file the dev
+    examples are reported (of images and speech both are held out, see `images.open_images` and `spoken.divided`).
+    `skip_bad` leaves faulty examples out and counts them.
     """
     fields = {name: value for name, value in fields.items() if value is not None}
+    if (kind := fields.get("kind")) is not None and kind not in KINDS:
+        raise UserError(f"{spec}: there is no kind of task {kind!r}.{nearest(str(kind), KINDS)}")
     notes = Notes(skip=skip_bad)
     path = Path(spec).expanduser()
     if spec.startswith("pydocs/"):
@@ -64,6 +81,15 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
         files = parts_of(path) if path.is_dir() else {"train": spec}
         name = path.resolve().name if path.exists() else path.name
         return task_data(name, _decoded(files | fields, lambda _: spec), notes)
+    if spec.startswith("espeak/"):
+        name = spec.removeprefix("espeak/")
+        if name not in SPOKEN:
+            raise UserError(f"espeak has no task {name!r}.{nearest(name, SPOKEN)}")
+        return task_data(spec, msgspec.structs.replace(SPOKEN[name], **fields), notes)
+    if fields.get("kind") in SPEECH and path.suffix != ".json":
+        c = _decoded({"train": str(path), **fields}, lambda _: spec)
+        what = getattr(c, "label", "") or fields["kind"].removeprefix("phone-")
+        return task_data(f"{path.resolve().stem}-{what}", c, notes)
     if spec.startswith("hf:"):
         return _from_hub(spec.removeprefix("hf:"), fields, notes)
     if path.is_dir():
@@ -76,7 +102,7 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
     meant = f" Did you mean {', '.join(like)}?" if like else ""
     raise UserError(
         f"{spec}: no such task.{meant} Give pydocs/NAME or digits (built in), a folder with train, dev and test files, "
-        "a task file (.json), or hf:NAME."
+        "a task file (.json), or hf:NAME. A source of speech needs --kind: spoken-class, phone-frames or phone-ctc."
     )
 
 
@@ -86,7 +112,7 @@ def files_of(spec: str) -> list[Path]:
     Raises UserError for a task file that cannot be read.
     """
     path = Path(spec).expanduser()
-    if spec.startswith(("pydocs/", "hf:")) or not path.exists():
+    if spec.startswith(("pydocs/", "espeak/", "hf:")) or not path.exists():
         return []
     c = _of_file(path, {}) if path.suffix == ".json" and path.is_file() else config.TaskFiles()
     return [path, *(Path(file) for file in (c.train, c.dev, c.test) if file)]
@@ -102,6 +128,8 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
         return open_images(name, c, notes)
     kind = class_of(c)
     train = kind.read(c, Path(c.train), notes)
+    if isinstance(c, config.Speech) and not (c.dev and c.test):
+        return _of_one_source(name, c, train, notes)
     task = kind(c, kind.labels_of(c, train))
     if c.dev:
         dev = task.check(kind.read(c, Path(c.dev), notes), notes)
@@ -114,6 +142,20 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
         notes.counts["dev, reported for want of a test file"] = len(dev)
         log.info("%s has no test file: what is reported are its %d dev examples", name, len(dev))
     return TaskData(name, task, train, dev, test, notes)
+
+
+def _of_one_source(name: str, c: Any, examples: list[Any], notes: Notes) -> TaskData[Any, Any]:
+    """A task on speech whose dev or test utterances, or both, are held out of one source."""
+    from sesame.tasks.spoken import divided
+
+    if c.dev:
+        raise UserError(f"{name}: a dev source was named and no test source. Name both, or neither.")
+    kind = class_of(c)
+    train, dev, test = divided(name, c, examples, notes, test=not c.test)
+    task = kind(c, kind.labels_of(c, train))
+    if c.test:
+        test = kind.read(c, Path(c.test), notes)
+    return TaskData(name, task, train, task.check(dev, notes), task.check(test, notes), notes)
 
 
 def class_of(c: config.Task) -> type[Task[Any, Any]]:
@@ -134,6 +176,14 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
         from sesame.tasks.images import ImageClassification
 
         return ImageClassification
+    if isinstance(c, config.SpokenClass):
+        from sesame.tasks.spoken_class import SpokenClass
+
+        return SpokenClass
+    if isinstance(c, config.PhoneFrames | config.PhoneCtc):
+        from sesame.tasks.phones import PhoneCtc, PhoneFrames
+
+        return PhoneFrames if isinstance(c, config.PhoneFrames) else PhoneCtc
     if isinstance(c, config.Seq2Seq):
         from sesame.tasks.seq2seq import Seq2Seq
 

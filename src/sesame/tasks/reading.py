@@ -1,4 +1,4 @@
-"""What every use of a text model needs: its backbone and tokenizer, and how much text it reads at once."""
+"""What every use of a model needs: its backbone, what it reads with, and how much of it at once."""
 
 import math
 from typing import Any
@@ -14,8 +14,10 @@ from sesame.errors import UserError
 from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.transformer import Transformer
+from sesame.models.upstream import Upstream
 from sesame.models.word_vectors import WordVectors
 from sesame.tasks.base import Task
+from sesame.tasks.hearing import Ear, Listener
 
 TEXT: tuple[type, ...] = (Transformer, WordVectors, Elmo)
 """Backbones over tokens: they read `Rows`, and their states are those of its positions."""
@@ -43,8 +45,19 @@ def writing_model(model: Model) -> tuple[EncoderDecoder, Vocabulary]:
     return backbone, model.vocabulary
 
 
+def speech_model(model: Model) -> tuple[Any, Ear]:
+    """The backbone over frames of `model`, and how it hears; a UserError for a model of anything else."""
+    data = model.recipe.data if model.recipe else model.hears
+    if not isinstance(data, config.SpeechData):
+        raise UserError(f"{name(model)} reads no speech, so it cannot learn this task. Choose a run on speech.")
+    backbone = model.objective.backbone
+    return backbone, Listener(data, backbone) if isinstance(backbone, Upstream) else Ear(data)
+
+
 def backbone_of(model: Model) -> Any:
-    """The backbone of a model of text, of any kind; a UserError for a model of anything else."""
+    """The backbone of a model of text or speech, of any kind; a UserError for a model of anything else."""
+    if hears(model):
+        return model.objective.backbone
     writes = isinstance(model.objective.backbone, EncoderDecoder)
     return writing_model(model)[0] if writes else text_model(model)[0]
 
@@ -56,10 +69,18 @@ def image_model(model: Model) -> Any:
     return model.objective.backbone
 
 
-def model_for(task: Task[Any, Any], model: Model) -> tuple[Any, Vocabulary | None]:
-    """The backbone that `task` is learned with, and its tokenizer; a UserError for a model that cannot do it."""
+def hears(model: Model) -> bool:
+    """Whether it is a model of speech."""
+    return isinstance(model.recipe.data if model.recipe else model.hears, config.SpeechData)
+
+
+def model_for(task: Task[Any, Any], model: Model) -> tuple[Any, Any]:
+    """The backbone that `task` is learned with, and what it reads with (None of images); a UserError for a model that
+    cannot do it."""
     if task.reads == "images":
         return image_model(model), None
+    if task.reads == "speech":
+        return speech_model(model)
     return writing_model(model) if task.writes else text_model(model)
 
 
@@ -84,6 +105,8 @@ def reach(model: Model) -> int:
     Its position table may go on after that, but no training example reached those positions: they still hold random
     numbers. Of a published model, whose training is not known here, the table is believed.
     """
+    if hears(model):
+        return speech_model(model)[1].data.longest
     if model.recipe is None:
         return min(stack.config.positions for stack in stacks(backbone_of(model)))
     data = model.recipe.data

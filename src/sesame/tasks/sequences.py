@@ -1,4 +1,4 @@
-"""Labelled examples as a backbone reads them: token sequences of their own lengths, packed into rows without padding.
+"""Labelled examples as a backbone reads them: sequences of tokens or frames, packed into rows without padding.
 
 Rows of packed sequences are what pretraining reads too (`data/batch.py`): attention stays inside each sequence, so a
 packed batch gives what the sequences give one by one. Where attention takes rows apart anyway, on a CPU, all of them
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 from torch import Tensor
 
 from sesame.data.batch import At, Movable, Rows
@@ -23,10 +23,10 @@ itself for each shape that it has not met (oneDNN: about a millisecond, which a 
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """Token sequences on end. One example has one sequence, or several (the windows of a long text)."""
+    """Sequences of tokens, or of frames, on end. One example has one, or several (the windows of a long text)."""
 
-    ids: Int[np.ndarray, " token"]
-    """All sequences, [CLS] and [SEP] included."""
+    ids: Int[np.ndarray, " token"] | Float32[np.ndarray, "token feature"]
+    """All sequences: token ids, [CLS] and [SEP] included; or frames."""
     kind: Int[np.ndarray, " token"]
     """Segment of the token: 0 up to the first [SEP], then 1."""
     offsets: Int[np.ndarray, " edge"]
@@ -72,8 +72,8 @@ def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int,
     if on_end:
         width = -(-width // STEP) * STEP
     shape = (len(plan), width)
-    x, position = np.full(shape, pad, np.int64), np.zeros(shape, np.int64)
-    kind, example = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
+    x = np.full((*shape, *sequences.ids.shape[1:]), pad, sequences.ids.dtype)
+    position, kind, example = (np.full(shape, value, np.int64) for value in (0, 0, -1))
     reads = np.zeros(shape, bool)
     row_of, start = np.empty(len(chosen), np.int64), np.empty(len(chosen), np.int64)
     for r, members in enumerate(plan):

@@ -17,7 +17,10 @@ from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.layer_mix import LayerMix
+from sesame.models.upstream import Upstream
+from sesame.tasks.arms import HEAD_ALONE
 from sesame.tasks.base import Notes, Task
+from sesame.tasks.hearing import Ear, Listener
 from sesame.tasks.network import Network, predict
 from sesame.tasks.opening import class_of
 from sesame.tasks.writer import Writer
@@ -38,6 +41,8 @@ class Card(Struct, frozen=True, kw_only=True):
     arm: str
     dev: dict[str, float]
     """Metrics on dev."""
+    hears: config.SpeechData | None = None
+    """Of a model on speech: how it hears."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class Tuned:
     card: Card
     task: Task[Any, Any]
     network: Network
-    vocabulary: Vocabulary | None
-    """None where no text is read."""
+    vocabulary: Vocabulary | Ear | None
+    """What it reads with; None of images."""
 
     def save(self, folder: Path) -> None:
         """Write task.json, the weights and the tokenizer; the folder appears complete or not at all."""
@@ -58,7 +63,7 @@ class Tuned:
             (beside / TASK).write_bytes(msgspec.json.format(msgspec.json.encode(self.card), indent=2) + b"\n")
             weights = {key: value.cpu().contiguous() for key, value in self.network.state_dict().items()}
             save_file(weights, beside / WEIGHTS)
-            if self.vocabulary is not None:
+            if isinstance(self.vocabulary, Vocabulary):
                 self.vocabulary.save(beside / TOKENIZER)
             beside.rename(folder)
         except SafetensorError as error:
@@ -103,13 +108,17 @@ def open_tuned(path: Path | str) -> Tuned:
     elif isinstance(backbone, EncoderDecoder):
         network = Writer(backbone)
     else:
-        mix = LayerMix(1 + backbone.config.layers) if card.settings.mix else None
+        mixed = (card.settings.mix or card.arm in HEAD_ALONE) and card.arm != "raw"
+        mix = LayerMix(backbone.depth) if mixed else None
         network = Network(backbone, task.head(backbone.width, card.settings.dropout), mix)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, OSError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"{folder / WEIGHTS} cannot be read ({said}). Fine-tune again.") from None
+    if card.hears:
+        hears = Listener(card.hears, backbone) if isinstance(backbone, Upstream) else Ear(card.hears)
+        return Tuned(card, task, network.eval(), hears)
     vocabulary = Vocabulary.open(folder / TOKENIZER) if task.reads == "text" else None
     return Tuned(card, task, network.eval(), vocabulary)
 
