@@ -93,7 +93,7 @@ def test_features_learn_a_task_and_a_report_shows_it(sounds: Path, tmp_path: Pat
     assert "random, frozen" in page and "mel statistics" in page and "TF-IDF</th>" not in page
     assert "--frozen" in page and "--kind spoken-class" in page  # how to do it again
     (name,) = json.loads((tuned / "result.json").read_text())["tasks"]
-    ran("evaluate", tuned / name, sounds)
+    ran("evaluate", tuned / name, sounds, "--result", tmp_path / "result.json")
 
 
 @pytest.mark.parametrize(
