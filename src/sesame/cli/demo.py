@@ -1,19 +1,17 @@
 """`sesame demo`: the whole way from text to a model that is put to work, on text that every Python carries."""
 
 import contextlib
-import json
 import logging
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
+from sesame.cli import demo_steps
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -65,10 +63,14 @@ def demo_command(argv: list[str]) -> int:
     began = time.monotonic()
     data, run, tuned, page = (options.out / name for name in ("data", "run", "tasks", "report.html"))
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        _pretrain(options, data, run)
+        _prepare(data)
+        probes = [word for probe in PROBES for word in ("--probe", probe)]
+        minutes = f"{options.seconds / 60:.4g}"
+        demo_steps.pretrain("bert-tiny", run, "--data", data, "--max-minutes", minutes, *probes)
         if options.tasks:
-            _tune(options, run, tuned)
-        _report([run, tuned] if options.tasks else [run], page)
+            chosen = ("--train-on", str(options.examples), "--seeds", str(options.seeds), *TUNING)
+            demo_steps.finetune(run, [f"pydocs/{task}" for task in options.tasks], tuned, *chosen)
+        demo_steps.report([run, tuned] if options.tasks else [run], page)
 
     from sesame.engine.build import load
     from sesame.tasks.fill import fill
@@ -81,7 +83,7 @@ def demo_command(argv: list[str]) -> int:
         "run": run,
         "step": model.step,
         "examples": [{"said": text, **asdict(filled)} for text, filled in found],
-        "tasks": results_of(tuned) if options.tasks else {},
+        "tasks": demo_steps.results_of(tuned) if options.tasks else {},
     }
     emit(
         "demo",
@@ -95,57 +97,8 @@ def demo_command(argv: list[str]) -> int:
     return 0
 
 
-def _pretrain(options: Demo, data: Path, run: Path) -> None:
+def _prepare(data: Path) -> None:
     from sesame.cli.data import prepare_command
-    from sesame.cli.pretrain import pretrain_command
-    from sesame.engine.run import Run, is_run
 
     if not (data / "store.json").exists():
-        run_shown(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)
-    state = Run.open(run).state() if is_run(run) else None
-    if state and state.state == "finished":
-        log.info("%s is finished, and used as it is", run)
-    elif is_run(run):
-        run_shown(pretrain_command, "pretrain", "--resume", run)
-    else:
-        minutes = f"{options.seconds / 60:.4g}"
-        run_shown(
-            pretrain_command, "pretrain", "bert-tiny", "--data", data, "--out", run, "--max-minutes", minutes,
-            *(word for probe in PROBES for word in ("--probe", probe)),
-        )  # fmt: skip
-
-
-def _tune(options: Demo, run: Path, tuned: Path) -> None:
-    from sesame.cli.finetune import finetune_command
-
-    names = [f"pydocs/{task}" for task in options.tasks]
-    if set(results_of(tuned)) >= set(names):
-        log.info("%s has all of the tasks, and is used as it is", tuned)
-        return
-    if tuned.exists():
-        log.info("%s was not finished: its tasks begin anew", tuned)
-        shutil.rmtree(tuned)
-    chosen = ("--train-on", str(options.examples), "--seeds", str(options.seeds), *TUNING)
-    run_shown(finetune_command, "finetune", run, *names, "--out", tuned, *chosen)
-
-
-def _report(runs: list[Path], page: Path) -> None:
-    from sesame.cli.report import report_command
-
-    run_shown(report_command, "report", *runs, "--out", page)
-
-
-def results_of(tuned: Path) -> dict[str, object]:
-    """The tasks that an earlier `finetune` has finished."""
-    try:
-        return dict(json.loads((tuned / "result.json").read_text(encoding="utf-8"))["tasks"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def run_shown(command: Callable[[list[str]], int], verb: str, *words: str | Path) -> None:
-    """Show one command line as a user would write it, and run it."""
-    argv = [str(word) for word in words]
-    log.info("\n$ sesame %s %s", verb, shlex.join(argv))
-    if status := command(argv):
-        raise SystemExit(status)
+        demo_steps.run_shown(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)

@@ -1,9 +1,7 @@
 """`sesame demo images`: from unlabelled digits to what their features are worth, with few labels and many."""
 
 import contextlib
-import logging
 import shlex
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -13,12 +11,10 @@ from typing import Any
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
-from sesame.cli.demo import results_of, run_shown
+from sesame.cli import demo_steps
 from sesame.cli.finetune import shown
 from sesame.cli.output import emit
 from sesame.errors import UserError
-
-log = logging.getLogger(__name__)
 
 TUNING = ("--epochs", "10", "--min-steps", "100", "--rows", "32", "--evaluations", "4", "--lr", "2e-3")
 """The same for every arm."""
@@ -63,15 +59,23 @@ def images_command(argv: list[str]) -> int:
     began = time.monotonic()
     page = options.out / "report.html"
     results: dict[str, Any] = {}
+    folders: list[Path] = []
+    steps = ("--steps", str(options.steps)) if options.steps else ()
+    probes = [word for probe in PROBES for word in ("--probe", probe)]
+    chosen = ("--seeds", str(options.seeds), "--per-class", str(options.per_class), *TUNING)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         for method in options.methods:
-            _pretrain(options, method)
-            _evaluate(options, method)
-        _report(options, page)
+            run, tuned = options.out / method, options.out / f"{method}-digits"
+            folders += [run, tuned]
+            demo_steps.pretrain(f"{method}-digits", run, *steps, *probes)
+            demo_steps.finetune(run, ["digits"], tuned, *chosen)
+        demo_steps.report(folders, page)
     for method in options.methods:
-        results |= {f"{method}, {name}": task for name, task in results_of(options.out / f"{method}-digits").items()}
+        results |= {
+            f"{method}, {name}": task for name, task in demo_steps.results_of(options.out / f"{method}-digits").items()
+        }
     result = {"seconds": round(time.monotonic() - began, 1), "tasks": results}
-    run = options.out / options.methods[0]
+    run = folders[0]
     emit(
         "demo images",
         result,
@@ -83,42 +87,3 @@ def images_command(argv: list[str]) -> int:
         path=options.out / "result.json",
     )
     return 0
-
-
-def _pretrain(options: Demo, method: str) -> None:
-    from sesame.cli.pretrain import pretrain_command
-    from sesame.engine.run import Run, is_run
-
-    run = options.out / method
-    state = Run.open(run).state() if is_run(run) else None
-    if state and state.state == "finished":
-        log.info("%s is finished, and used as it is", run)
-    elif is_run(run):
-        run_shown(pretrain_command, "pretrain", "--resume", run)
-    else:
-        steps = ("--steps", str(options.steps)) if options.steps else ()
-        run_shown(
-            pretrain_command, "pretrain", f"{method}-digits", "--out", run, *steps,
-            *(word for probe in PROBES for word in ("--probe", probe)),
-        )  # fmt: skip
-
-
-def _evaluate(options: Demo, method: str) -> None:
-    from sesame.cli.finetune import finetune_command
-
-    out = options.out / f"{method}-digits"
-    if "digits" in results_of(out):
-        log.info("%s is finished, and used as it is", out)
-        return
-    if out.exists():
-        log.info("%s was not finished: it begins anew", out)
-        shutil.rmtree(out)
-    chosen = ("--seeds", str(options.seeds), "--per-class", str(options.per_class), *TUNING)
-    run_shown(finetune_command, "finetune", options.out / method, "digits", "--out", out, *chosen)
-
-
-def _report(options: Demo, page: Path) -> None:
-    from sesame.cli.report import report_command
-
-    folders = [options.out / name for method in options.methods for name in (method, f"{method}-digits")]
-    run_shown(report_command, "report", *folders, "--out", page)

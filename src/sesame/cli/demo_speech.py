@@ -1,10 +1,7 @@
 """`sesame demo speech`: pretrain on speech that is synthesised here, and hear what the features know."""
 
 import contextlib
-import json
-import logging
 import shlex
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -14,11 +11,9 @@ from typing import Any
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
-from sesame.cli.demo import run_shown
+from sesame.cli import demo_steps
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
-
-log = logging.getLogger(__name__)
 
 SPOKEN = ("--data", "espeak", "--data.espeak.says", "words", "--data.espeak.utterances", "1500")
 """What is heard in pretraining, without any label: words by themselves, in twelve voices."""
@@ -63,11 +58,12 @@ def speech_command(argv: list[str]) -> int:
     runs = {name: options.out / name for name in options.recipes}
     tuned = {name: options.out / f"{name}-tasks" for name in options.recipes}
     page = options.out / "report.html"
+    chosen = ("--frozen", "--per-class", str(options.per_class), "--seeds", str(options.seeds), "--workers", "1")
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         for name in options.recipes:
-            _pretrain(name, options, runs[name])
-            _learn(options, runs[name], tuned[name])
-        _report([*runs.values(), *tuned.values()], page)
+            demo_steps.pretrain(name, runs[name], *SPOKEN, "--max-minutes", f"{options.seconds / 60:.4g}")
+            demo_steps.finetune(runs[name], [f"espeak/{task}" for task in options.tasks], tuned[name], *chosen)
+        demo_steps.report([*runs.values(), *tuned.values()], page)
     found = {name: _few(tuned[name]) for name in options.recipes}
     result = {"seconds": round(time.monotonic() - began, 1), "per_class": options.per_class, "recipes": found}
     first = next(iter(runs.values()))
@@ -84,51 +80,9 @@ def speech_command(argv: list[str]) -> int:
     return 0
 
 
-def _pretrain(name: str, options: Demo, run: Path) -> None:
-    from sesame.cli.pretrain import pretrain_command
-    from sesame.engine.run import Run, is_run
-
-    state = Run.open(run).state() if is_run(run) else None
-    if state and state.state == "finished":
-        log.info("%s is finished, and used as it is", run)
-    elif is_run(run):
-        run_shown(pretrain_command, "pretrain", "--resume", run)
-    else:
-        minutes = f"{options.seconds / 60:.4g}"
-        run_shown(pretrain_command, "pretrain", name, *SPOKEN, "--out", run, "--max-minutes", minutes)
-
-
-def _learn(options: Demo, run: Path, tuned: Path) -> None:
-    from sesame.cli.finetune import finetune_command
-
-    names = [f"espeak/{task}" for task in options.tasks]
-    if set(_results(tuned)) >= set(names):
-        log.info("%s has all of the tasks, and is used as it is", tuned)
-        return
-    if tuned.exists():
-        log.info("%s was not finished: its tasks begin anew", tuned)
-        shutil.rmtree(tuned)
-    chosen = ("--frozen", "--per-class", str(options.per_class), "--seeds", str(options.seeds), "--workers", "1")
-    run_shown(finetune_command, "finetune", run, *names, "--out", tuned, *chosen)
-
-
-def _report(folders: list[Path], page: Path) -> None:
-    from sesame.cli.report import report_command
-
-    run_shown(report_command, "report", *folders, "--out", page)
-
-
-def _results(tuned: Path) -> dict[str, Any]:
-    """The tasks that an earlier `finetune` has finished."""
-    try:
-        return dict(json.loads((tuned / "result.json").read_text(encoding="utf-8"))["tasks"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
 def _few(tuned: Path) -> dict[str, Any]:
     """Of each task what was learned from the few labels."""
-    return {name: next(iter(task["labels"].values())) for name, task in _results(tuned).items()}
+    return {name: next(iter(task["labels"].values())) for name, task in demo_steps.results_of(tuned).items()}
 
 
 def _table(task: str, found: dict[str, dict[str, Any]], each: int) -> Any:
