@@ -128,3 +128,25 @@ def test_a_build_without_onednn_says_so(monkeypatch: pytest.MonkeyPatch):
     assert products.fastest.__wrapped__(1) == "torch"
     with pytest.raises(UserError, match="no oneDNN"):
         products.use("onednn")
+
+
+@pytest.mark.skipif(not products.available(), reason="a build without oneDNN")
+@pytest.mark.parametrize("rows", [1, 8])
+def test_a_few_rows_go_to_onednn_too_and_give_the_same(rows: int, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    kernel = products._linear
+    monkeypatch.setattr(products, "_linear", lambda *args: asked.append(1) or kernel(*args))
+    made = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(size, generator=made) for size in ((rows, 768), (768, 768), (768,)))
+    with products.using("onednn"):
+        found = torch.nn.functional.linear(x, weight, bias)
+    assert asked
+    torch.testing.assert_close(found.double(), x.double() @ weight.double().T + bias.double(), atol=1e-3, rtol=1e-4)
+
+
+def test_what_is_faster_for_a_few_rows_is_measured_once_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("SESAME_CACHE", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(products, "fastest", lambda threads, rows: asked.append((threads, rows)) or "onednn")
+    assert [products.fastest_reading(1, rows) for rows in (1, 1, 8, 3)] == ["onednn"] * 4
+    assert asked == [(1, 1), (1, 16), (1, 4)]

@@ -131,8 +131,8 @@ def _prepared(model: Model, data: TaskData[Any, Any], size: Size) -> Prepared:
     )
     encoded = encode(model, data)
     plain = []
-    for name, guess in (("majority", data.task.majority), ("tfidf", data.task.lexical)):
-        metrics = data.task.metrics(data.test, guess(data.train, data.test))
+    for name, guesses in data.task.baselines(data.train, data.test).items():
+        metrics = data.task.metrics(data.test, guesses)
         plain.append(Value(f"{data.task.metric}_{name}", metrics[data.task.metric], len(data.test)))
     return Prepared(encoded, plain)
 

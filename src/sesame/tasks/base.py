@@ -187,9 +187,10 @@ class Task(ABC, Generic[E, P]):
     def majority(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
         """Predictions that look at no text."""
 
-    @abstractmethod
-    def lexical(self, train: Sequence[E], test: Sequence[E]) -> list[P]:
-        """Predictions of TF-IDF and logistic regression, or of their nearest equivalent for the kind."""
+    def lexical(self, train: Sequence[E], test: Sequence[E]) -> list[P] | None:
+        """Predictions of TF-IDF and logistic regression, or of their nearest equivalent for the kind; None where there
+        are no words, which is the default."""
+        return None
 
     def raw(self, vocabulary: Any) -> tuple[Any, int]:
         """What reads the examples without any network (features of the field), in place of a model's `vocabulary`, and
@@ -198,7 +199,9 @@ class Task(ABC, Generic[E, P]):
 
     def baselines(self, train: Sequence[E], test: Sequence[E]) -> dict[str, list[P]]:
         """All that the kind has of these, by the names of `comparison.Point`'s fields."""
-        return {"majority": self.majority(train, test), "tfidf": self.lexical(train, test)}
+        found = {"majority": self.majority(train, test)}
+        told = self.lexical(train, test)
+        return found if told is None else {**found, "tfidf": told}
 
 
 @dataclass(frozen=True)

@@ -120,13 +120,6 @@ class ImageClassification(Classes[Picture]):
             found = [backbone(part).last.float() for part in parts(backbone, encoded)]
         return torch.cat(found).clone()
 
-    def baselines(self, train: Sequence[Picture], test: Sequence[Picture]) -> dict[str, list[Choice]]:
-        """What else needs no network is read off the pixels (tasks/frozen.py)."""
-        return {"majority": self.majority(train, test)}
-
-    def lexical(self, train: Sequence[Picture], test: Sequence[Picture]) -> list[Choice]:
-        raise NotImplementedError("images have no words")
-
     def write(self, examples: Sequence[Picture], predictions: Sequence[Choice], path: Path) -> None:
         rows: list[tuple[str, ...]] = [("key", "prediction", "probability")]
         rows += [(e.key, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]

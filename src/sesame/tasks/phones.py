@@ -56,12 +56,6 @@ class PhoneTask(SpeechTask[P]):
         number = {label: k for k, label in enumerate(self.labels)}
         return np.array([number.get(phone, -1) for phone in phones(example)], np.int64)
 
-    def lexical(self, train: Sequence[Spoken], test: Sequence[Spoken]) -> list[P]:
-        raise NotImplementedError("of phones there is no classifier without frames; see the arm raw")
-
-    def baselines(self, train: Sequence[Spoken], test: Sequence[Spoken]) -> dict[str, list[P]]:
-        return {"majority": self.majority(train, test)}
-
 
 def phones(example: Spoken) -> list[str]:
     return [phone.name for phone in example.utterance.phones]
