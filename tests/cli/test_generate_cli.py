@@ -52,6 +52,22 @@ def test_several_samples_and_a_file_of_prompts(here, capsys):
     assert "--- prompt 2, sample 1" in said and "a value" in said
 
 
+def test_a_published_model_writes_as_its_settings_say_unless_told_otherwise(here, capsys):
+    assert main(["export", "bart-tiny", "--out", "published"]) == 0
+    says = here / "published" / "generation_config.json"
+    says.write_text(json.dumps(json.loads(says.read_text()) | {"num_beams": 3, "length_penalty": 2.0}))
+
+    def told(*options):
+        capsys.readouterr()
+        assert main(["generate", "published", "the [MASK] of the list", *options, *HOW]) == 0
+        return json.loads(capsys.readouterr().out)["settings"]
+
+    assert (told()["beams"], told()["length_penalty"]) == (3, 2.0)
+    assert (told("--beams", "2")["beams"], told("--beams", "2")["length_penalty"]) == (2, 2.0)
+    assert told("--length-penalty", "1")["length_penalty"] == 1.0  # the default, but asked for
+    assert told("--temperature", "0")["beams"] == 1
+
+
 def test_an_encoder_decoder_answers(here, capsys):
     assert main(["generate", "bart-tiny", "the [MASK] of the list", "--temperature", "0", *HOW]) == 0
     (text,) = json.loads(capsys.readouterr().out)["texts"]

@@ -1,6 +1,7 @@
 """`sesame generate RUN "Return the" --max-tokens 100`"""
 
 import dataclasses
+import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,16 @@ from sesame.cli.pretrain import checked
 from sesame.config import Generate
 from sesame.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Write:
     """Go on from a prompt, or from every line of a file, as a model that was trained to write.
 
-    A single text appears while it is written. Drawing at temperature 0.8 is the default; --temperature 0 takes the
-    likeliest token each time, --beams 4 searches. The same command writes the same text; --seed changes it.
+    A single text appears while it is written. Drawing at temperature 0.8 is the default, unless a published model says
+    otherwise; --temperature 0 takes the likeliest token each time, --beams 4 searches. The same command writes the
+    same text; --seed changes it.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
@@ -40,6 +44,28 @@ class Write:
     settings: Annotated[Generate, arg(name="")] = field(default_factory=Generate)
 
 
+def _given(words: list[str], options: Write, own: Generate | None) -> dict[str, Any]:
+    """The settings on the command line, those too that are the default."""
+    given = _changes(options.settings, Generate())
+    if own is None:
+        return given
+    default = Write(options.run, settings=own)
+    again = tyro.cli(Write, args=words, default=default, config=(FlagCreatePairsOff,))
+    return {name: getattr(again.settings, name) for name in _changes(own, Generate())
+            if getattr(again.settings, name) == getattr(options.settings, name)} | given  # fmt: skip
+
+
+def _changes(settings: Generate, than: Generate) -> dict[str, Any]:
+    """The fields of `settings` that are others."""
+    fields = Generate.__struct_fields__
+    return {name: getattr(settings, name) for name in fields if getattr(settings, name) != getattr(than, name)}
+
+
+def _said(settings: Generate) -> str:
+    changed = _changes(settings, Generate()).items()
+    return ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in changed) or "the defaults"
+
+
 def generate_command(argv: list[str]) -> int:
     words = ["--samples" if word == "-n" else word for word in argv]
     options = tyro.cli(Write, args=words, prog="sesame generate", config=(FlagCreatePairsOff,))
@@ -52,10 +78,13 @@ def generate_command(argv: list[str]) -> int:
     from sesame.engine.build import load
     from sesame.models.encoder_decoder import EncoderDecoder
     from sesame.tasks.generate import checked as fitting
-    from sesame.tasks.generate import generate
+    from sesame.tasks.generate import generate, settings_for
 
-    settings = fitting(checked(options.settings))
+    fitting(checked(options.settings))  # what cannot be is said before a model is opened
     model = load(options.run)
+    settings = settings_for(model, **_given(words, options, model.writes))
+    if model.writes is not None:
+        log.info("as the model was published: %s", _said(model.writes))
     answers = isinstance(model.objective.backbone, EncoderDecoder)
     live = len(prompts) * settings.samples == 1 and settings.beams == 1 and not options.json
     begun = False

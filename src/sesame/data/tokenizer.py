@@ -80,6 +80,17 @@ class Vocabulary:
     eos = property(lambda self: self._id("eos"))
 
     @cached_property
+    def begin(self) -> tuple[int, ...]:
+        """What a text begins with: its start token, and nothing in a vocabulary that has none (T5's)."""
+        return (self.cls,) if {"cls", "bos"} & self.ids.keys() else ()
+
+    @property
+    def decoder_begin(self) -> int:
+        """What a decoder reads before its first token: the end token, as in BART; the padding where texts have no start
+        token, as in T5."""
+        return int(self.sep if self.begin else self.pad)
+
+    @cached_property
     def special_ids(self) -> Int[np.ndarray, " special"]:
         """Ids that are no text, ascending: the roles above and whatever else the tokenizer marks as special."""
         marked = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}

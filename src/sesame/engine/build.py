@@ -33,6 +33,8 @@ class Model:
     step: int
     hears: config.SpeechData | None = None
     """How a published model of speech hears."""
+    writes: config.Generate | None = None
+    """How a published model that writes text is to do so, where it says."""
 
 
 def build(recipe: Recipe, data: Any) -> Objective:
@@ -142,7 +144,8 @@ def load(path: Path | str, step: int | None = None) -> Model:
             objective = Objective(models.build(upstream), Pretext())
             return Model(objective.eval(), None, None, 0, config.SpeechData(sample_rate=SAMPLE_RATE))
         published = interop.open_model(path)
-        return Model(published.objective().eval(), published.vocabulary, None, 0)
+        objective, writes = published.objective().eval(), interop.settings_in(published.folder)
+        return Model(objective, published.vocabulary, None, 0, writes=writes)
     run = Run.open(path)
     vocabulary = Vocabulary.open(run.path / TOKENIZER) if isinstance(run.recipe.data, config.TextData) else None
     found = run.at(step)
@@ -153,7 +156,8 @@ def load(path: Path | str, step: int | None = None) -> Model:
         raise UserError(f"{run.path}: the checkpoint of step {found.manifest.step} does not fit ({error}).") from None
     recall(objective, run)
     objective.eval()
-    return Model(objective, vocabulary, run.recipe, found.manifest.step)
+    writes = interop.settings_in(run.path)
+    return Model(objective, vocabulary, run.recipe, found.manifest.step, writes=writes)
 
 
 def recall(objective: Objective, run: Run) -> None:

@@ -16,6 +16,7 @@ from sesame.engine import checkpoint
 from sesame.engine.checkpoint import Manifest
 from sesame.engine.run import Config, Run
 from sesame.errors import UserError
+from sesame.interop import generation
 
 
 def import_model(model: Path | str, out: Path | str) -> Run:
@@ -39,13 +40,15 @@ def import_model(model: Path | str, out: Path | str) -> Run:
     )
 
     def export(folder: Path) -> None:
-        interop.save_model(objective, published.vocabulary, folder / "model")
+        interop.save_model(objective, published.vocabulary, folder / "model", like=published.folder)
 
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         run = Run.create(beside, Config(recipe=recipe, machine={}, origin=str(model)), published.vocabulary)
         manifest = Manifest(step=0, cursor=Cursor(), config=run.config_hash)
         checkpoint.save(run.checkpoints, manifest, objective.state_dict(), {}, export)
+        if (says := published.folder / generation.NAME).is_file():
+            shutil.copyfile(says, run.path / generation.NAME)
         run.set_state("imported", 0)
         run.close()
         beside.rename(out)
@@ -68,10 +71,15 @@ def export_model(model: Path | str, out: Path | str, step: int | None = None) ->
             "checkpoints, and Sesame's own commands use them from there."
         )
     try:
-        interop.save_model(loaded.objective, loaded.vocabulary, out)
+        interop.save_model(loaded.objective, loaded.vocabulary, out, like=_origin(Path(model)))
     except SafetensorError as error:
         raise UserError(f"{out}: the model cannot be written ({error}). Nothing was left there.") from None
     return out
+
+
+def _origin(model: Path) -> Path:
+    """The run of a checkpoint; a run or a folder itself."""
+    return model.parent.parent if model.parent.name == "checkpoints" else model
 
 
 def _check_free(out: Path) -> None:

@@ -144,7 +144,7 @@ class Bart(Family):
     def tokens(self, vocabulary: Vocabulary) -> dict[str, int]:
         """The decoder starts with the end token (fairseq's way, and our pretext tasks')."""
         own = super().tokens(vocabulary)
-        return own | {"decoder_start_token_id": vocabulary.sep, "forced_eos_token_id": vocabulary.sep}
+        return own | {"decoder_start_token_id": vocabulary.decoder_begin, "forced_eos_token_id": vocabulary.sep}
 
     def obstacles(self, backbone: Backbone, heads: Collection[str], vocabulary: Vocabulary | None) -> list[str]:
         return self.two_stacks(

@@ -89,7 +89,7 @@ class Family:
         """The special tokens in `config.json` and `generation_config.json`."""
         if not self.generates:
             return {"pad_token_id": vocabulary.pad}
-        begins = vocabulary.cls if {"cls", "bos"} & vocabulary.special.keys() else vocabulary.pad
+        (begins,) = vocabulary.begin or (vocabulary.pad,)
         return {"bos_token_id": begins, "eos_token_id": vocabulary.sep, "pad_token_id": vocabulary.pad}
 
     # ----------------------------------------------------------------------------------------- tensors

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sesame.errors import UserError
 
-_TEXTS = ["config.json", "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
+_TEXTS = ["*config.json", "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
 
 
 def locate(model: str) -> Path:

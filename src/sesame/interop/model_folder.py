@@ -20,6 +20,7 @@ from torch import Tensor
 from sesame import config, models, pretext
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
+from sesame.interop import generation
 from sesame.interop.albert import Albert
 from sesame.interop.bart import Bart
 from sesame.interop.bert import PAIR, Bert
@@ -131,12 +132,16 @@ def open_model(model: str | Path) -> Published:
 
 
 def save_model(
-    objective: Objective, vocabulary: Vocabulary | None, folder: Path, state: Mapping[str, Tensor] | None = None
+    objective: Objective,
+    vocabulary: Vocabulary | None,
+    folder: Path,
+    state: Mapping[str, Tensor] | None = None,
+    like: Path | None = None,
 ) -> bool:
     """Write `objective` as a folder that `transformers` opens; False, and nothing written, where it has no such model.
 
-    `state` gives other weights than the objective's own (whole ones, of a sharded model). Raises UserError when
-    `folder` exists and is not empty. It appears complete or not at all.
+    `state` gives other weights than the objective's own (whole ones, of a sharded model), and the folder `like` how the
+    model is to write. Raises UserError when `folder` exists and is not empty. It appears complete or not at all.
     """
     state = objective.state_dict() if state is None else state
     family, reason = _nearest(objective, vocabulary, state)
@@ -162,14 +167,16 @@ def save_model(
         **special,
         **msgspec.to_builtins(family.described(backbone, heads, vocabulary.pad)),
     }
-    texts = {"config.json": described} | ({"generation_config.json": special} if family.generates else {})
+    texts = {"config.json": json.dumps(described, indent=2) + "\n"}
+    if family.generates:
+        texts[generation.NAME] = generation.merged(like, special)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not empty. Nothing was written: choose another place.")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     beside.mkdir(parents=True)
     try:
         for name, content in texts.items():
-            (beside / name).write_text(json.dumps(content, indent=2) + "\n")
+            (beside / name).write_text(content)
         save_file(tensors, beside / "model.safetensors", metadata={"format": "pt"})
         vocabulary.save(beside)
         beside.rename(folder)

@@ -189,9 +189,9 @@ class T5(Family):
 
     def tokens(self, vocabulary: Vocabulary) -> dict[str, int]:
         """T5's own vocabulary has no start token, and its decoder starts with the padding; others as BART's."""
-        own = super().tokens(vocabulary)
-        begins = own.pop("bos_token_id")
-        return own | {"decoder_start_token_id": begins if begins == vocabulary.pad else vocabulary.sep}
+        own = super().tokens(vocabulary) | {"decoder_start_token_id": vocabulary.decoder_begin}
+        del own["bos_token_id"]
+        return own
 
     def obstacles(self, backbone: Backbone, heads: Collection[str], vocabulary: Vocabulary | None) -> list[str]:
         alike = ("positions", "activation", "dropout", "norm_eps", "gated", "heads", "head_width", "ffn", "buckets")

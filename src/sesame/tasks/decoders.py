@@ -1,7 +1,7 @@
 """Models that write: the prompts are read at once, then every step reads one token a row.
 
 `Decoder` is all that sampling and beam search know. A causal LM goes on with its prompt; an encoder-decoder reads it
-in the encoder and begins its answer with the end token, as BART does.
+in the encoder and begins its answer with the end token, as BART does, or the padding, as T5.
 """
 
 import logging
@@ -165,7 +165,7 @@ class Seq2SeqDecoder(Decoder):
         """Names of special tokens mean those tokens: "[MASK]" is what infilling is about."""
         v = self.vocabulary
         written = [text.replace("[MASK]", v.special.get("mask", "[MASK]")) for text in prompts]
-        return [[v.cls, *ids, v.sep] if ids else [] for ids in v.encode_batch(written, special=True)]
+        return [[*v.begin, *ids, v.sep] if ids else [] for ids in v.encode_batch(written, special=True)]
 
     def fitting(self, ids: Ids, new: int, window: bool) -> tuple[list[int], int]:
         """With `window` the beginning of a long source is read."""
@@ -188,7 +188,7 @@ class Seq2SeqDecoder(Decoder):
         self.source = Rows(ids, position, torch.zeros_like(ids), example, alone).to(self.device)
         self.memory = self.backbone.encoder(self.source).last
         self.cache = Cache(len(self.backbone.decoder.order), new)
-        return self.step(torch.full((rows,), self.vocabulary.sep, device=self.device))
+        return self.step(torch.full((rows,), self.vocabulary.decoder_begin, device=self.device))
 
     def step(self, tokens: Int[Tensor, " row"]) -> Logits:
         number = torch.arange(len(tokens), device=self.device)[:, None]

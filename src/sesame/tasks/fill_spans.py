@@ -53,7 +53,7 @@ def fill_spans(model: Model, text: str) -> Spans:
         )
     holes = vocabulary.sentinels if behind_sentinels else np.full(len(pieces), vocabulary.mask)
     kept = vocabulary.encode_batch([piece.strip() if piece.strip() else "" for piece in pieces])
-    ids = [vocabulary.cls, *kept[0]]
+    ids = [*vocabulary.begin, *kept[0]]
     for number, piece in enumerate(kept[1:]):
         ids += [int(holes[number]), *piece]
     ids.append(vocabulary.sep)

@@ -15,6 +15,7 @@ from sesame.data.chance import purpose_key
 from sesame.engine import products
 from sesame.engine.build import Model
 from sesame.errors import UserError, nearest
+from sesame.interop.generation import DRAWING
 from sesame.tasks.beam import beam_search
 from sesame.tasks.decoders import CausalDecoder, Decoder, decoder_of, lay_out
 from sesame.tasks.reading import name
@@ -61,11 +62,12 @@ def generate(
 ) -> list[Generated]:
     """What `model` writes after each prompt: `settings.samples` texts each, prompt after prompt.
 
-    `fields` replace fields of the settings: `max_tokens=50, temperature=0`. `tell` hears each piece of text as soon as
+    `settings` are the model's own where it was published with some. `fields` replace fields of them: `max_tokens=50,
+    temperature=0`. `tell` hears each piece of text as soon as
     it is certain; of beam search, which is certain of nothing before its end, it hears nothing.
     Raises UserError for a model that does not write, an empty prompt, and one that is longer than the model reads.
     """
-    settings = checked(settings or Generate(), **fields)
+    settings = checked(settings, **fields) if settings else settings_for(model, **fields)
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     decoder = decoder_of(model)
     if settings.beams > decoder.vocabulary.size:
@@ -97,6 +99,20 @@ def _products(model: Model, rows: int) -> products.Products:
     if weights[0].device.type != "cpu" or rows > products.FEW or sum(w.nbytes for w in weights) < LARGE:
         return products.in_use()
     return products.fastest_reading(torch.get_num_threads(), rows)
+
+
+def settings_for(model: Model, **fields: Any) -> Generate:
+    """How `model` is to write: with `fields`, the rest as it was published, or by default.
+
+    Drawing where a model would search, or the other way round, takes the other's settings away.
+    """
+    own = msgspec.to_builtins(model.writes or Generate())
+    plain = msgspec.to_builtins(Generate())
+    if fields.get("beams", 1) > 1:
+        own |= {name: plain[name] for name in DRAWING}
+    elif any(name in fields for name in DRAWING):
+        own["beams"] = plain["beams"]
+    return checked(msgspec.convert(own, Generate), **fields)
 
 
 def checked(settings: Generate, **fields: Any) -> Generate:

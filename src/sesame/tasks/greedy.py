@@ -13,8 +13,8 @@ from sesame.models.encoder_decoder import EncoderDecoder
 
 
 def start(vocabulary: Vocabulary) -> list[int]:
-    """What a decoder is given before it writes: the end token, as in BART, and [CLS], which every text begins with."""
-    return [vocabulary.sep, vocabulary.cls]
+    """What a decoder is given before it writes: its first token, and the [CLS] that texts begin with (not T5's)."""
+    return [vocabulary.decoder_begin, *vocabulary.begin]
 
 
 @torch.inference_mode()

@@ -57,7 +57,7 @@ class Seq2Seq(Task[TextExample, str]):
             raise UserError(f"{length} tokens are too few for a text and its special tokens. Give 3 or more.")
         most = min(self.config.longest, length - 2)
         texts = vocabulary.encode_batch([example.text for example in examples])
-        sources = [[vocabulary.cls, *ids[: length - 2], vocabulary.sep] for ids in texts]
+        sources = [[*vocabulary.begin, *ids[: length - 2], vocabulary.sep] for ids in texts]
         if cut := sum(len(ids) > length - 2 for ids in texts):
             notes.counts[f"cut to {length} tokens"] += cut
         given, written = self._decoder(examples, vocabulary, most, notes)

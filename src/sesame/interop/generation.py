@@ -1,0 +1,62 @@
+"""How a published model is to write: `generation_config.json`, read as settings of ours and kept for the way back."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sesame.config import Generate
+from sesame.errors import UserError
+from sesame.interop.tensors import read_json
+
+log = logging.getLogger(__name__)
+
+NAME = "generation_config.json"
+DRAWING = ("temperature", "top_k", "top_p", "min_p")
+_OURS = {"num_beams": "beams", "max_new_tokens": "max_tokens"} | {
+    name: name for name in ("length_penalty", "repetition_penalty", *DRAWING)
+}
+_ELSEWHERE = ("do_sample", "num_return_sequences", "max_length")
+"""Read here by other means, or said by the command."""
+_IDLE = {"no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "use_cache": True, "num_beam_groups": 1}
+"""What may also stand there, with the value that changes nothing; what is off changes nothing either."""
+
+
+def settings_in(folder: Path) -> Generate | None:
+    """What `folder` says of writing, the rest by default; None where it says nothing.
+
+    Beams and draws are told apart as in `transformers`, by `do_sample`. What is not known here is left out, and a
+    warning names it. Raises UserError for a value that cannot be.
+    """
+    if not (folder / NAME).is_file():
+        return None
+    says = {name: value for name, value in read_json(folder / NAME).items() if value is not None}
+    found = {ours: says[name] for name, ours in _OURS.items() if name in says}
+    draws = says.get("do_sample", False)
+    searches = found.get("beams", 1) != 1
+    if not draws or searches:
+        found = {name: value for name, value in found.items() if name not in DRAWING}
+    if "do_sample" in says and not draws and not searches:
+        found["temperature"] = 0.0
+    elif draws and not searches:
+        found = {"temperature": 1.0} | found
+    unknown = [name for name in says if name not in _OURS and name not in _ELSEWHERE and _matters(name, says[name])]
+    if unknown:
+        log.warning("%s: left out, as it is not known here: %s", folder / NAME, ", ".join(unknown))
+    try:
+        return msgspec.convert(found, Generate) if found else None
+    except msgspec.ValidationError as error:
+        raise UserError(f"{folder / NAME}: {error}.") from None
+
+
+def _matters(name: str, value: Any) -> bool:
+    said_elsewhere = name.startswith("_") or name.endswith(("_token_id", "_version"))
+    return not (said_elsewhere or value is False or _IDLE.get(name, ...) == value)
+
+
+def merged(folder: Path | None, special: dict[str, int]) -> str:
+    """The file's content: what `folder` says, with the ids of special tokens as `special` has them."""
+    kept = read_json(folder / NAME) if folder is not None and (folder / NAME).is_file() else {}
+    return json.dumps(kept | special, indent=2) + "\n"
