@@ -59,8 +59,9 @@ class Transformer(Struct, frozen=True, kw_only=True, tag="transformer"):
     attention_dropout: Rate = 0.0
     init: Above0 = 0.02
     """Standard deviation of the normal start of weights and embeddings."""
-    start: Literal["normal", "mimetic"] = "normal"
-    """mimetic: beside that, positions start as sinusoids and attention near the identity (Trockman & Kolter 2023)."""
+    start: Literal["normal", "mimetic", "copying"] = "normal"
+    """mimetic: beside that, positions start as sinusoids and attention near the identity (Trockman & Kolter 2023).
+    copying, of both stacks of an encoder-decoder: they start out copying the source (induction: Olsson et al. 2022)."""
 
 
 class EncoderDecoder(Struct, frozen=True, kw_only=True, tag="encoder-decoder"):

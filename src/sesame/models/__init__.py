@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sesame import config
+from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.models.convnet import ConvNet
 from sesame.models.elmo import Elmo
@@ -30,4 +31,6 @@ MODELS: dict[type, Callable[[Any], Backbone]] = {
 
 def build(c: config.Backbone) -> Backbone:
     """A backbone with fresh weights, drawn from torch's generator."""
+    if isinstance(c, config.Transformer) and c.start == "copying":
+        raise UserError("--backbone.start copying is for an encoder-decoder, which has something to copy. Try mimetic.")
     return MODELS[type(c)](c)

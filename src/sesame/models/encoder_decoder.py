@@ -3,6 +3,7 @@
 from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.errors import UserError
+from sesame.models import copying
 from sesame.models.base import Backbone, States
 from sesame.models.transformer import Transformer
 
@@ -21,6 +22,8 @@ class EncoderDecoder(Backbone):
         # A plain reference and not a second registered child, so that the matrix has one name in a checkpoint.
         del self.decoder.embed.token
         object.__setattr__(self.decoder.embed, "token", self.encoder.embed.token)
+        if c.encoder.start == "copying":
+            copying.start(self.encoder, self.decoder)
 
     def forward(self, inputs: tuple[Rows, Rows], at: At | None = None, layers: bool = False) -> States:
         """What the decoder makes of its rows, given the encoder's.
@@ -42,6 +45,13 @@ def _check(c: config.EncoderDecoder) -> None:
                 f"Encoder and decoder share an embedding, but --backbone.encoder.{name} is {one!r} and "
                 f"--backbone.decoder.{name} is {other!r}. Give both the same."
             )
+    if (c.encoder.start == "copying") != (c.decoder.start == "copying") or (
+        c.encoder.start == "copying" and c.encoder.heads != c.decoder.heads
+    ):
+        raise UserError(
+            "Copying takes both: give --backbone.encoder.start and --backbone.decoder.start copying, and both stacks "
+            "as many heads."
+        )
     if c.encoder.input != "tokens":
         raise UserError("An encoder-decoder reads tokens: --backbone.encoder.input must be tokens.")
     if c.encoder.causal or not c.decoder.causal:

@@ -310,6 +310,11 @@ def _check(c: config.Transformer) -> None:
             f"--backbone.embedding {c.embedding}: embeddings of another width than the layers' are for masked language "
             "models, whose head brings the states back to it. Leave it at 0."
         )
+    if c.start == "copying" and (c.position != "learned" or c.head_width or c.input != "tokens"):
+        raise UserError(
+            "--backbone.*.start copying is for tokens at learned positions (BART), whose heads share the width between "
+            "them. Leave it at normal."
+        )
     if c.output != "tied" and c.input != "tokens":
         raise UserError(f"--backbone.output {c.output} is for tokens, and the input is {c.input}. Leave it at tied.")
 

@@ -5,6 +5,8 @@ batches of 8,000 for 500,000 steps (large), and follow RoBERTa for the optimiser
 The base model of the paper's comparison trained for a million steps; its batch is not told, RoBERTa's is taken.
 """
 
+from typing import Literal
+
 from sesame.config import (
     Denoising,
     EncoderDecoder,
@@ -17,7 +19,14 @@ from sesame.config import (
 )
 
 
-def shape(layers: int, width: int, heads: int, positions: int, dropout: float = 0.0) -> EncoderDecoder:
+def shape(
+    layers: int,
+    width: int,
+    heads: int,
+    positions: int,
+    dropout: float = 0.0,
+    start: Literal["normal", "copying"] = "normal",
+) -> EncoderDecoder:
     """As many layers on each side; BART's norms, GELU and learned positions, without segment kinds."""
 
     def stack(causal: bool) -> Transformer:
@@ -31,6 +40,7 @@ def shape(layers: int, width: int, heads: int, positions: int, dropout: float = 
             norm_eps=1e-5,
             dropout=dropout,
             causal=causal,
+            start=start,
         )
 
     return EncoderDecoder(encoder=stack(causal=False), decoder=stack(causal=True))
@@ -51,9 +61,9 @@ RECIPES = (
     Recipe(
         name="bart-tiny",
         data=TextData(length=128, rows=32),
-        backbone=shape(2, 128, 2, positions=128),
+        backbone=shape(2, 128, 2, positions=128, start="copying"),
         pretext=Denoising(),
-        optimizer=Optimizer(lr=1e-3),
+        optimizer=Optimizer(lr=2e-3),
         max_minutes=10,
     ),
     _published("bart-base", shape(6, 768, 12, positions=1024, dropout=0.1), lr=6e-4, steps=1_000_000),

@@ -31,9 +31,8 @@ from sesame.tasks.writer import Writer
 
 B = TypeVar("B", bound=Backbone)
 Arm = Literal["raw", "random", "embeddings", "frozen", "scratch", "pretrained"]
-Start = Literal["normal", "mimetic"]
+Start = Literal["normal", "mimetic", "copying"]
 """Of `config.Transformer.start`."""
-STARTS: tuple[Start, ...] = ("normal", "mimetic")
 ARMS: tuple[Arm, ...] = get_args(Arm)
 """In the order in which they are trained and shown."""
 HEAD_ALONE: tuple[Arm, ...] = ("raw", "random", "frozen")
@@ -106,6 +105,15 @@ def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
     if not isinstance(model.recipe and model.recipe.data, config.ImageData):  # batch norm's statistics are learned
         made.load_state_dict(dict(backbone.named_buffers()), strict=False)
     return made.to(next(backbone.parameters()).device)
+
+
+def starts_of(backbone: Backbone) -> tuple[Start | None, ...]:
+    """The ways to draw the weights of such a network; None is its own."""
+    if isinstance(backbone, Transformer):
+        return ("normal", "mimetic")
+    if isinstance(backbone, EncoderDecoder) and backbone.config.encoder.start == "copying":
+        return ("normal", "copying")
+    return (None,)
 
 
 def network_of(

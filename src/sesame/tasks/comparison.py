@@ -17,9 +17,8 @@ from sesame.data.chance import permute
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone
-from sesame.models.transformer import Transformer
 from sesame.tasks import frozen
-from sesame.tasks.arms import ARMS, HEAD_ALONE, STARTS, Arm, Start, arms_of, fresh, network_of
+from sesame.tasks.arms import ARMS, HEAD_ALONE, Arm, Start, arms_of, fresh, network_of, starts_of
 from sesame.tasks.base import TaskData, label_of
 from sesame.tasks.finetune import Diverged, Encoded, Evaluation, Tuning, encode, encode_raw, fine_tune
 from sesame.tasks.loss_curve import ALPHAS, SAMPLE, loss_curve
@@ -348,13 +347,12 @@ class Comparison:
 
         Scratch also chooses how its weights are drawn: a weak start would make pretraining look better than it is.
         """
-        several = isinstance(self.model.objective.backbone, Transformer)  # ways to draw its weights
         share = self.settings.head_lr / self.settings.lr
         return [
             Job(arm, labels, self.seeds[0], Way(rate * (share if arm in HEAD_ALONE else 1.0), start), trial=True)
             for arm in self.arms
             if not self.solved(arm)
-            for start in (STARTS if arm == "scratch" and several else (None,))
+            for start in (starts_of(self.model.objective.backbone) if arm == "scratch" else (None,))
             for rate in self.settings.sweep
         ]
 
