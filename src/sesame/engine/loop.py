@@ -271,7 +271,7 @@ def take_step(training: Training, batch: Ready, counts: dict[str, float]) -> Non
     """One optimiser step. `counts` says over how many things each term of the loss is a mean, in the whole step."""
     recipe, objective, step = training.recipe, training.objective, training.step
     for number, part in enumerate(batch.parts):
-        torch.manual_seed(seed_for("dropout", recipe.seed, step, number, training.team.rank))
+        machine.seed(training.device, seed_for("dropout", recipe.seed, step, number, training.team.rank))
         if training.team.world > 1:  # gradients travel once a step, with the last micro-batch
             distributed.sync_gradients(objective, number == len(batch.parts) - 1)
         with training.autocast():

@@ -55,6 +55,18 @@ def keep_freed_memory() -> None:
         libc.mallopt(m_trim_threshold, most)
 
 
+def seed(device: torch.device, number: int) -> None:
+    """Seed the generators that work on `device` draws from, as `torch.manual_seed` does.
+
+    Where there is no accelerator, that one keeps a note of every call, with a stack trace, for each kind there could
+    be: a millisecond a step.
+    """
+    if device.type != "cpu":
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
 def wait_for(device: torch.device) -> None:
     """Until the device has done what it was asked to."""
     if device.type == "cuda":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sesame.config import FineTune, Optimizer
 from sesame.data.chance import permute, seed_for
-from sesame.engine import optim
+from sesame.engine import machine, optim
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
@@ -142,7 +142,7 @@ def fine_tune(
     for step, some in zip(range(steps), batches(chosen, settings.rows, seed), strict=False):
         network.train()
         network.backbone.train(not settings.freeze)  # states of frozen weights are the same at every step
-        torch.manual_seed(seed_for("fine-tuning dropout", seed, step))
+        machine.seed(network.device, seed_for("fine-tuning dropout", seed, step))
         batch = network.batch(encoded.train, some, encoded.pad)
         loss = task.loss(network(batch), batch)
         (loss.weight / max(loss.count, 1) * loss.sum).backward()
