@@ -6,10 +6,10 @@ The rate is that of a single word, as there: a step follows the sum over its wor
 from sesame.config import Cbow, Optimizer, Recipe, SkipGram, TextData, WordVectors
 
 
-def _word2vec(name: str, pretext: Cbow | SkipGram, lr: float) -> Recipe:
+def _word2vec(name: str, pretext: Cbow | SkipGram, lr: float, rows: int) -> Recipe:
     return Recipe(
         name=name,
-        data=TextData(length=256, rows=16, tokenizer="words"),
+        data=TextData(length=256, rows=rows, tokenizer="words"),
         backbone=WordVectors(width=100),
         pretext=pretext,
         optimizer=Optimizer(name="sgd", lr=lr, warmup=0.0, floor=1e-4, clip=0.0),
@@ -18,4 +18,4 @@ def _word2vec(name: str, pretext: Cbow | SkipGram, lr: float) -> Recipe:
     )
 
 
-RECIPES = (_word2vec("cbow", Cbow(), lr=0.05), _word2vec("skip-gram", SkipGram(), lr=0.025))
+RECIPES = (_word2vec("cbow", Cbow(), lr=0.05, rows=32), _word2vec("skip-gram", SkipGram(), lr=0.025, rows=16))
