@@ -64,7 +64,11 @@ def spread_left(share: float, random: float) -> Check:
     expected = f"at least {bands.SPREAD_LEFT:g} of a random network's"
     reading = f"examples vary by {share:.2g} of 1/√d, of a random network by {random:.2g}"
     state = above(share, bands.SPREAD_LEFT * random, bands.LITTLE_LEFT * random)
-    return Check(COLLAPSE, state, reading, expected, "Lower --optimizer.lr; see whether the loss still falls.", share)
+    advice = (
+        "Little that tells one example from another arrives in the last layer, as happens while the loss is on its "
+        "plateau. Train for longer; if it stays so, lower --optimizer.lr or warm up for longer."
+    )
+    return Check(COLLAPSE, state, reading, expected, advice, share)
 
 
 def _since(patient: Patient, probe: str, metric: str, group: str = "", layer: int = -1) -> str:

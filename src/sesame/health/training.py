@@ -13,6 +13,8 @@ from sesame.report import wording
 from sesame.report.reading import Row
 
 LOSS, TREND, REPEATED, GRADIENT, RUN = "loss", "held-out loss", "repeated data", "gradient norm", "training"
+LINES = 6
+"""Of the log, from which on gradient norms are looked at."""
 
 
 def checks(patient: Patient) -> Iterator[Check]:
@@ -159,11 +161,13 @@ def passes(epochs: float, held_out: Sequence[Row], training: Sequence[Row]) -> C
 
 # ------------------------------------------------------------------------------------------ gradient norm
 def gradient(norms: Sequence[float], clip: float) -> Check:
-    """Norms at the lines of the log, before clipping: spikes, growth, stillness."""
+    """Norms at the lines of the log, before clipping: spikes, growth, stillness. The first tenth, in which the rate
+    still rises and norms are high, is left out."""
     expected = f"at most {bands.SPIKES:.0%} spikes ({bands.SPIKE:.0f}× the median around); no growth above "
     expected += f"{bands.GROWN:.0f}×"
-    if len(norms) < 4:
-        return not_examined(GRADIENT, f"{len(norms)} lines are logged, and four are needed", expected)
+    if len(norms) < LINES:
+        return not_examined(GRADIENT, f"{len(norms)} lines are logged, and {LINES} are needed", expected)
+    norms = norms[-(-len(norms) // 10) :]
     median = statistics.median(norms)
     share = spikes(norms)
     last, second = _quarter(norms, 3), _quarter(norms, 1)
