@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sesame.engine.exchange import export_model as export_model
     from sesame.engine.exchange import import_model as import_model
     from sesame.errors import UserError as UserError
+    from sesame.health.examine import doctor as doctor
     from sesame.probes.score import score as score
     from sesame.probes.watch import watch as watch
     from sesame.tasks.embed import embed as embed
@@ -47,6 +48,7 @@ _WHERE = {
     "finetune": "sesame.tasks.folder",
     "open_tuned": "sesame.tasks.tuned",
     "watch": "sesame.probes.watch",
+    "doctor": "sesame.health.examine",
     "Model": "sesame.engine.build",
     "Recipe": "sesame.config",
     "UserError": "sesame.errors",

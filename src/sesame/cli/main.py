@@ -64,6 +64,9 @@ VERBS = (
     Verb(("export",), "write a run as a folder that transformers opens", "export", "export_command"),
     Verb(("runs",), "list the runs of a folder: state, steps, loss, speed, disk", "runs", "runs_command"),
     Verb(("watch",), "measure what saved checkpoints know: word classes, probes, geometry", "watch", "watch_command"),
+    Verb(
+        ("doctor",), "is a run healthy? loss, gradients, collapse, rank, gains; what to try", "doctor", "doctor_command"
+    ),
     Verb(("report",), "what runs did, on one HTML page: curves, fill examples, results", "report", "report_command"),
 )
 

@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sesame.config import Recipe
+from sesame.config import Data, Recipe
+from sesame.data import open_data
+from sesame.engine import build as building
 from sesame.engine import checkpoint
 from sesame.engine.run import Run, is_run
 from sesame.errors import UserError
@@ -82,6 +84,15 @@ def open_series(name: str) -> Series:
 
 
 # --------------------------------------------------------------------------------------------------- runs
+def unreadable(data: Data, identity: str) -> str:
+    """Why what a run was trained on can no longer be read; "" where it can. Of images and speech, whose sources are
+    opened later, nothing is said here. `identity` is the hash that the run keeps of its text."""
+    try:
+        return "" if building.identity_of(open_data(data)) == identity else "they were prepared anew"
+    except UserError as error:
+        return str(error)
+
+
 def _of_run(path: Path) -> Series:
     run = Run.open(path)
     saved: list[Saved] = []

@@ -20,14 +20,13 @@ import torch
 from sesame import config
 from sesame.data import open_data
 from sesame.data.chance import seed_for
-from sesame.engine import build as building
 from sesame.engine import machine, products
 from sesame.engine.build import Model, load
 from sesame.errors import UserError
 from sesame.probes import PROBES, Ask, Opened, find_all, named
 from sesame.probes.changes import Change, changes
 from sesame.probes.measuring import FULL, measure
-from sesame.probes.series import Saved, Series, open_series
+from sesame.probes.series import Saved, Series, open_series, unreadable
 from sesame.probes.table import Answers, Tables
 from sesame.processes import Pool, cores
 
@@ -188,14 +187,12 @@ def _measured(
 def _has_data(series: Series) -> bool:
     """Whether the text that the run was trained on is still there."""
     assert series.recipe is not None
-    try:
-        if building.identity_of(open_data(series.recipe.data)) == series.data:
-            return True
-        reason = "they were prepared anew"
-    except UserError as error:
-        reason = str(error)
-    log.warning("%s: its data are gone (%s), so probes go without held-out text and word counts.", series.name, reason)
-    return False
+    reason = unreadable(series.recipe.data, series.data)
+    if reason:
+        log.warning(
+            "%s: its data are gone (%s), so probes go without held-out text and word counts.", series.name, reason
+        )
+    return not reason
 
 
 def _begin(

@@ -200,6 +200,11 @@ def word_frequencies(run: Run) -> dict[str, float]:
         return {}
     if counts is None or store.hash != run.config.data or not store.held_out.any():
         return {}
+    return guessing(store, counts)
+
+
+def guessing(store: TokenStore, counts: np.ndarray) -> dict[str, float]:
+    """The `loss` (nats a token) and `accuracy` on the held-out text of guessing with `counts`, plus one, alone."""
     spans = (store.offsets[document : document + 2].tolist() for document in np.flatnonzero(store.held_out))
     ids = np.concatenate([store.ids[begin:end] for begin, end in spans])
     share = (counts + 1.0) / (counts + 1.0).sum()
