@@ -1,5 +1,6 @@
 """Images through the command line: the demo, what it goes on with, and mistakes."""
 
+import base64
 import json
 
 import numpy as np
@@ -32,6 +33,10 @@ def test_the_demo_evaluates_what_it_pretrained_and_goes_on_with_an_earlier_one(q
     page = (quick / "demo-images" / "report.html").read_text()
     for said in ("random network, linear", "pretrained, frozen over raw input", "uniformity"):
         assert said in page
+    drawn = base64.b64encode((quick / "demo-images" / "simclr" / "examples.png").read_bytes()).decode()
+    assert f'<img src="data:image/png;base64,{drawn}"' in page
+    for absent in ("TF-IDF", "embeddings"):  # images have neither, so no column or line is theirs
+        assert absent not in page.partition("<main>")[2].partition('<section id="settings">')[0]
     before = (quick / "demo-images" / "simclr-digits" / "result.json").read_bytes()
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["tasks"] == result["tasks"]

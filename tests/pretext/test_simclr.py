@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from msgspec import structs
 
 from sesame import config
 from sesame.data.batch import Cursor
+from sesame.data.contact_sheet import chosen, contact_sheet
 from sesame.data.images import ImageStream
 from sesame.models.convnet import ConvNet
 from sesame.pretext.base import Objective
@@ -23,6 +25,15 @@ def objective(c: config.SimClr = TINY) -> Objective:
 
 def batch(rows: int = 12):
     return next(ImageStream(config.ImageData(rows=rows), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
+
+
+def test_its_picture_is_the_contact_sheet_of_the_runs_own_views():
+    stream = ImageStream(config.ImageData(), seed=5)
+    found = objective().pretext.picture(stream)
+    expected = contact_sheet(stream, TINY.views, chosen(stream, 4, 5), 4, 5, "Images, and views of them")
+    assert found.tobytes() == expected.tobytes()
+    other = objective(structs.replace(TINY, views=config.VIEWS["simclr-cifar"])).pretext.picture(stream)
+    assert other.tobytes() != expected.tobytes()
 
 
 def by_hand(z: list[list[float]], temperature: float) -> float:

@@ -94,7 +94,7 @@ def read(text):
 
 
 def test_nothing_is_loaded_from_anywhere(text, read):
-    assert read.loads == []
+    assert read.loads == []  # pictures of examples would be in the page itself: these runs have none
     assert not re.search(r"@import|url\(", text[: text.index("</style>")])
     assert "link" not in read.tags
     assert len(text) < 3_000_000
@@ -223,3 +223,19 @@ def test_curves_over_the_loss_are_written_too(report, tmp_path):
     rows = list(csv.DictReader(table.open()))
     assert {row["kind"] for row in rows} == {"curve", "level", "loss", "training"}
     assert [float(row["value"]) for row in rows] == [row["value"] for row in figure.rows]
+
+
+def test_a_run_that_drew_its_examples_has_them_in_the_page_itself(folders, tmp_path):
+    write_run(tmp_path / "seen", recipe(data=config.ImageData(), pretext=config.SimClr()))
+    write_run(tmp_path / "unseen", recipe(seed=3))
+    (tmp_path / "seen" / "examples.png").write_bytes(b"a picture")
+    text = page.render(compose(*open_folders([tmp_path / "seen", tmp_path / "unseen"])))
+    assert Page(text).loads == ["data:image/png;base64,YSBwaWN0dXJl"]
+    assert "What seen learns from" in text and "What unseen learns from" not in text
+    assert "with the crops outlined" in text
+
+
+def test_the_key_of_tasks_has_the_arms_that_were_learned_from_and_no_others(folders):
+    text = page.render(compose(*open_folders([folders[2]])))
+    told = text.partition("Each task is learned from several starts: ")[2].partition("</p>")[0]
+    assert [part.split()[0] for part in told.split("; ")] == ["pretrained", "scratch", "embeddings"]

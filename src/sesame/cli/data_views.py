@@ -49,10 +49,7 @@ def views_command(argv: list[str]) -> int:
     if o.images < 1 or o.views < 1:
         raise UserError(f"--images {o.images} --views {o.views}: at least 1 of each was expected.")
     views = views_of(o.recipe)
-    import numpy as np
-
-    from sesame.data import chance
-    from sesame.data.contact_sheet import contact_sheet
+    from sesame.data.contact_sheet import chosen, contact_sheet
     from sesame.data.images import ImageStream
 
     try:
@@ -65,7 +62,7 @@ def views_command(argv: list[str]) -> int:
         )  # fmt: skip
     except UserError as error:
         raise UserError(str(error).replace("--data.", "--")) from None
-    images = np.argsort(chance.bits("contact sheet", o.seed, stream.key), kind="stable")[: o.images]
+    images = chosen(stream, o.images, o.seed)
     sheet = contact_sheet(stream, views, images, o.views, o.seed, f"{Path(o.source).name}, and views by {o.recipe}")
     o.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(o.out)

@@ -69,9 +69,10 @@ def listen_command(argv: list[str]) -> int:
         rows = [(reason, count, "\n".join(examples)) for reason, (count, examples) in skipped.items()]
         shown.append(table("Left out", ["why", "how many", "for example"], rows))
     if options.picture is not None:
-        from sesame.data.spectrograms import draw
+        from sesame.data.spectrograms import spectrograms
 
-        draw(found, data, options.shown, options.picture)
+        options.picture.parent.mkdir(parents=True, exist_ok=True)
+        spectrograms(found, data, options.shown).save(options.picture)
         result["picture"] = str(options.picture)
         shown.append(f"Spectrograms: {options.picture}")
     emit("data listen", result, *shown, as_json=options.json, path=options.result)

@@ -197,3 +197,12 @@ class Stream(Protocol):
     def held_out(self, rows: int) -> Iterator[Batch]:
         """At most `rows` rows that training never sees, the same every time, over all processes the same."""
         ...
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """A stream whose examples can be looked at."""
+
+    def picture(self) -> Any:
+        """Some of them, as an image of Pillow, which is imported only where one is drawn."""
+        ...

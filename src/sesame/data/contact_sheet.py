@@ -9,6 +9,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from sesame.config import Views
+from sesame.data import chance
 from sesame.data.colours import HUE
 from sesame.data.images import ImageStream
 from sesame.data.views import Parameters, apply, draw
@@ -19,6 +20,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008): people with any colour vision can tell them apart."""
 _INK, _FAINT = "#222222", "#666666"
 _CHANGES = ("brightness", "contrast", "saturation", "hue")
+
+
+def chosen(stream: ImageStream, count: int, seed: int) -> Int[np.ndarray, " image"]:
+    """The numbers of `count` images, drawn by the seed."""
+    return np.argsort(chance.bits("contact sheet", seed, stream.key), kind="stable")[:count]
 
 
 def contact_sheet(

@@ -1,11 +1,11 @@
 """A contact sheet of spectrograms, to see at a glance whether a speech source is what one thinks it is."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageDraw
 
 from sesame.config import SpeechData
 from sesame.data.features import Features
@@ -19,10 +19,8 @@ RANGE = 13.8
 COLUMNS, GAP, CAPTION = 3, 8, 14
 
 
-def draw(found: Sequence[Utterance], data: SpeechData, count: int, path: Path) -> None:
-    """Write a PNG of `count` utterances, evenly from all over the source, low bands at the bottom."""
-    from PIL import Image, ImageDraw
-
+def spectrograms(found: Sequence[Utterance], data: SpeechData, count: int) -> Image.Image:
+    """`count` utterances, evenly from all over the source, low bands at the bottom."""
     count = min(count, len(found))
     chosen = [found[len(found) * i // count] for i in range(count)]
     cells = [spectrogram(utterance, data) for utterance in chosen]
@@ -34,8 +32,7 @@ def draw(found: Sequence[Utterance], data: SpeechData, count: int, path: Path) -
         sheet.paste(Image.fromarray(cell), (left, top))
         said = " · ".join(filter(None, (utterance.speaker, utterance.label, utterance.text))) or utterance.path.name
         pen.text((left, top + cell.shape[0] + 1), said[: (wide - GAP) // 6], fill=224)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    return sheet
 
 
 def spectrogram(utterance: Utterance, data: SpeechData) -> UInt8[np.ndarray, "band frame"]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from sesame.data.utterances import utterances
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
+
+SHOWN = 9
+"""Utterances of the picture."""
 
 
 class SpeechStream:
@@ -63,6 +67,12 @@ class SpeechStream:
             start = cut_at(len(whole), size, seed, epoch, chosen[row].key)
             frames[row, :size] = whole[start : start + size]
         return SpeechBatch(frames=frames, frames_in=frames_in, key=key, seed=seed, epoch=epoch)
+
+    def picture(self) -> Any:
+        """Spectrograms of some utterances."""
+        from sesame.data.spectrograms import spectrograms
+
+        return spectrograms(self.utterances, self.data, SHOWN)
 
     def features(self, utterance: Utterance) -> Float[np.ndarray, "frame feature"]:
         """All frames of an utterance."""

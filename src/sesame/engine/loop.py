@@ -22,7 +22,7 @@ from sesame.engine.checkpoint import Checkpoint, Manifest
 from sesame.engine.distributed import Team
 from sesame.engine.loader import Ready, ahead
 from sesame.engine.optim import Average, Optimizer, rate_at
-from sesame.engine.run import Run
+from sesame.engine.run import PICTURE, Run
 from sesame.engine.signals import StopSignal
 from sesame.engine.window import Window
 from sesame.errors import UserError
@@ -239,6 +239,8 @@ def _train(training: Training, hooks: Sequence[Hook], weights: dict[str, Tensor]
         building.recall(training.objective, run)
     else:
         begin(training, weights)
+        if team.rank == 0 and (picture := training.objective.pretext.picture(training.stream)):
+            picture.save(run.path / PICTURE)
     if team.rank == 0:
         checkpoint.clear_unfinished(run.checkpoints)
         run.forget_after(training.step if found else -1)

@@ -28,6 +28,8 @@ from sesame.errors import UserError
 log = logging.getLogger(__name__)
 
 CONFIG, METRICS, STATE, LOCK, TOKENIZER = "config.json", "metrics.jsonl", "state.json", "lock", "tokenizer"
+PICTURE = "examples.png"
+"""What the run learns from, where it can be seen."""
 
 Progress = Literal["running", "finished", "interrupted", "failed", "imported"]
 

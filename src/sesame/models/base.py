@@ -55,3 +55,9 @@ def product_dtype(x: Tensor) -> torch.dtype:
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return x.dtype
+
+
+def channels_last(x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image channel height width"]:
+    """The same numbers, with the channels of one place side by side in memory: convolutions and batch norm read them
+    so fastest, and what they give lies likewise."""
+    return x.contiguous(memory_format=torch.channels_last)

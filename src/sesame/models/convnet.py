@@ -6,12 +6,21 @@ from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.batch import At, Pixels
-from sesame.models.base import Backbone, States
+from sesame.models.base import Backbone, States, channels_last
 
 
 def convolution(inward: int, outward: int, stride: int = 1) -> nn.Conv2d:
     """3x3 without a bias: batch norm follows."""
     return nn.Conv2d(inward, outward, 3, stride, padding=1, bias=False)
+
+
+class Pointwise(nn.Conv2d):
+    """1x1, at every `stride`-th place, which are taken first: of fewer than 8 channels that lie last in memory oneDNN's
+    own strided one writes past its memory (uxlfoundation/oneDNN, issue 6035)."""
+
+    def forward(self, x: Float[Tensor, "image inward h w"]) -> Float[Tensor, "image outward h2 w2"]:
+        down, across = self.stride
+        return F.conv2d(channels_last(x[:, :, ::down, ::across]), self.weight)
 
 
 class Block(nn.Module):
@@ -23,11 +32,11 @@ class Block(nn.Module):
         self.second, self.second_norm = convolution(outward, outward), nn.BatchNorm2d(outward)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inward != outward:
-            self.shortcut = nn.Sequential(nn.Conv2d(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward))
+            self.shortcut = nn.Sequential(Pointwise(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward))
 
     def forward(self, x: Float[Tensor, "image inward h w"]) -> Float[Tensor, "image outward h2 w2"]:
-        inner = F.relu(self.first_norm(self.first(x)))
-        return F.relu(self.second_norm(self.second(inner)) + self.shortcut(x))
+        inner = F.relu(self.first_norm(self.first(x)), inplace=True)
+        return F.relu(self.second_norm(self.second(inner)) + self.shortcut(x), inplace=True)
 
 
 class ConvNet(Backbone):
@@ -48,7 +57,7 @@ class ConvNet(Backbone):
 
     def forward(self, inputs: Pixels, at: At | None = None, layers: bool = False) -> States:
         """`last` is [image, width]; `layers`, where asked for, are the feature maps [image, channel, height, width]."""
-        x = F.relu(self.stem_norm(self.stem(inputs.x)))
+        x = F.relu(self.stem_norm(channels_last(self.stem(channels_last(inputs.x)))), inplace=True)
         maps = [x]
         for block in self.blocks:
             x = block(x)

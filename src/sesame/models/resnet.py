@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.batch import At, Pixels
-from sesame.models.base import Backbone, States
+from sesame.models.base import Backbone, States, channels_last
 
 log = logging.getLogger(__name__)
 SMALL = 64
@@ -45,10 +45,10 @@ class Block(nn.Module):
             self.downsample = nn.Sequential(convolution(inward, outward, 1, stride), nn.BatchNorm2d(outward))
 
     def forward(self, x: Float[Tensor, "image inward h w"]) -> Float[Tensor, "image outward h2 w2"]:
-        inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
         if self.bottleneck:
-            inner = self.bn3(self.conv3(F.relu(inner)))
-        return F.relu(inner + (x if self.downsample is None else self.downsample(x)))
+            inner = self.bn3(self.conv3(F.relu(inner, inplace=True)))
+        return F.relu(inner + (x if self.downsample is None else self.downsample(x)), inplace=True)
 
 
 class ResNet(Backbone):
@@ -85,7 +85,7 @@ class ResNet(Backbone):
 
     def forward(self, inputs: Pixels, at: At | None = None, layers: bool = False) -> States:
         """`last` is [image, width]; `layers`, where asked for, are the feature maps [image, channel, height, width]."""
-        x = F.relu(self.bn1(self.conv1(inputs.x)))
+        x = F.relu(self.bn1(channels_last(self.conv1(channels_last(inputs.x)))), inplace=True)
         if not self.small:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
         maps = [x]

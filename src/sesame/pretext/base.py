@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from sesame.data.batch import At, Movable, Stream
+from sesame.data.batch import At, Drawable, Movable, Stream
 from sesame.models.base import Backbone
 
 
@@ -69,6 +69,10 @@ class Pretext(nn.Module):
     def split(self, batch: Any) -> Split:
         """Choose x′ and x″. Pure and keyed: the same batch always splits the same way. Runs in the loader's thread."""
         raise NotImplementedError("abstract")
+
+    def picture(self, stream: Stream) -> Any:
+        """Examples, and what is made of them, as an image of Pillow; None where there is nothing to see."""
+        return stream.picture() if isinstance(stream, Drawable) else None
 
     def loss(self, backbone: Backbone, split: Split) -> Loss:
         """How far the model's output for x′ is from x″."""

@@ -8,9 +8,12 @@ from torch import Tensor, from_numpy, nn
 
 from sesame import config
 from sesame.data import views
-from sesame.data.batch import ImageBatch, Movable, Pixels
+from sesame.data.batch import ImageBatch, Movable, Pixels, Stream
 from sesame.data.images import ImageStream
 from sesame.pretext.base import Pretext, Split
+
+SHOWN = 4
+"""Images of the picture, and views of each."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,13 @@ class TwoViews(Pretext):
         )
         seen = Undeveloped(from_numpy(batch.pixels), (first, second))
         return Split(seen=seen, target={}, count={self.term: self.count(batch.size)}, size=batch.size)
+
+    def picture(self, stream: Stream) -> Any:
+        from sesame.data.contact_sheet import chosen, contact_sheet
+
+        assert isinstance(stream, ImageStream)
+        images = chosen(stream, SHOWN, stream.seed)
+        return contact_sheet(stream, self.config.views, images, SHOWN, stream.seed, "Images, and views of them")
 
     def count(self, images: int) -> int:
         """How many things the loss of so many images is a mean over."""

@@ -1,5 +1,6 @@
 """Run folders and fine-tuning folders as tables of plain rows. Nothing is written into them."""
 
+import base64
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from sesame import config
 from sesame.data.store import TokenStore
-from sesame.engine.run import Run
+from sesame.engine.run import PICTURE, Run
 from sesame.errors import UserError
 from sesame.tasks.comparison import Gain, Mean, Point, Result
 
@@ -44,6 +45,8 @@ class Pretraining:
     began: float
     """Seconds since 1970; 0 where nothing is logged."""
     notes: list[str]
+    picture: str = ""
+    """What it learns from, as the address of a PNG that holds the picture itself; empty where nothing can be seen."""
 
     @property
     def terms(self) -> list[str]:
@@ -139,7 +142,13 @@ def pretraining(run: Run, label: str) -> Pretraining:
         seconds=clock[-1] if clock else 0.0,
         began=first["time"] - first.get("seconds", 0.0) if first else 0.0,
         notes=notes,
+        picture=embedded(run.path / PICTURE),
     )
+
+
+def embedded(png: Path) -> str:
+    """A picture as an address that can stand in a page; empty where there is none."""
+    return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}" if png.exists() else ""
 
 
 def elapsed(events: Sequence[Row]) -> list[float]:

@@ -11,6 +11,7 @@ from sesame.config import TextData
 from sesame.data.store import StoreInfo, read_info
 from sesame.errors import UserError
 from sesame.report import figures
+from sesame.report.curves import ARMS
 from sesame.report.figures import Figure, Look
 from sesame.report.fills import Filled, fills
 from sesame.report.pretraining_figures import pretraining_figures
@@ -59,6 +60,14 @@ class Report:
     @property
     def results(self) -> list[tuple[Task, Result]]:
         return [(task, task.result) for task in self.tasks if task.result]
+
+    @property
+    def arms(self) -> set[str]:
+        """What some task was learned from."""
+        results = [part for _, result in self.results for part in (result, *result.labels.values())]
+        return {str(e["arm"]) for tuning in self.tunings for e in tuning.events if "arm" in e} | {
+            arm for arm in ARMS for part in results if getattr(part, arm) is not None
+        }
 
     @property
     def figures(self) -> Iterator[Figure]:

@@ -22,6 +22,14 @@ COLUMN_NAMES = {
     "pretrained": "pretrained",
 }
 """Of results; text has the first two, embeddings and the last two."""
+_ARMS = {
+    "pretrained": "starts from the run",
+    "scratch": "starts from fresh weights",
+    "embeddings": "has the run's embeddings alone",
+    "frozen": "reads off the run's features as they are",
+    "random": "reads off those of fresh weights",
+    "raw": "reads off what a network is given",
+}
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -304,6 +312,16 @@ def account(run: Pretraining) -> str:
     return ". ".join(part.rstrip(".") for part in said) + "."
 
 
+def seen(run: Pretraining) -> str:
+    """What the picture of a run shows."""
+    if isinstance(run.run.recipe.data, config.ImageData):
+        return (
+            "Images as they are, with the crops outlined, and views of them as it is trained on, with what was drawn "
+            "for each."
+        )
+    return "The first three seconds of some utterances: mel bands, low ones at the bottom."
+
+
 def key_numbers(run: Pretraining) -> list[tuple[str, str]]:
     """What a run came to: (name, value)."""
     last = run.held_out[-1] if run.held_out else {}
@@ -342,6 +360,11 @@ def about_task(result: Result) -> str:
     if result.notes:
         said.append("Of the examples: " + ", ".join(f"{count:,} {what}" for what, count in result.notes.items()))
     return ". ".join(said) + "."
+
+
+def arms_told(arms: Sequence[str]) -> str:
+    """What tasks were learned from."""
+    return f"Each task is learned from several starts: {'; '.join(f'{arm} {_ARMS[arm]}' for arm in arms)}."
 
 
 def verdict(result: Point) -> str:
