@@ -1,14 +1,17 @@
 """Features of sound: hours a second against the extractors of transformers and against librosa.
 
-    python bench/features.py                               five cases, alternating, three rounds, all cores
+    python bench/features.py                               six cases, alternating, three rounds, all cores
     python bench/features.py --threads 1 --minutes 20 --cases fbank whisper --json
+    python bench/features.py --batch 16                    as whoever reads a folder: so many sounds in a call
 
 Every side makes features of the same sounds, each by itself as data loaders do, from samples in memory: clips of 1 to
-15 seconds. `speed` is seconds of sound a second. fbank: SeamlessM4TFeatureExtractor's, the one in transformers that is
-Kaldi's with Povey's window. whisper: WhisperFeatureExtractor padded to the longest of its call, which is the sound
-itself; whisper30: as it comes, padded to 30 seconds, which is what a user of it pays. logmel, mfcc: librosa's, skipped
-where that is not installed. Ours transforms in double precision; of theirs fbank
-does, the others in single.
+15 seconds. With `--batch` a call is given several of like length: ours and Whisper's take them so (its padded to the
+longest), of the others each sound is a call. `speed` is seconds of sound a second. fbank: SeamlessM4T's extractor,
+the one in transformers that is Kaldi's with Povey's window. whisper: WhisperFeatureExtractor padded to the longest of
+its call, which is the sound itself; whisper30: as it comes, padded to 30 seconds, which is what a user of it pays.
+logmel, mfcc: librosa's, skipped where that is not installed. Ours transforms in double precision; of theirs fbank does,
+the others in single. transform: our log-mel against its real FFTs alone, in double precision and from windows in cache,
+which is as fast as it could be if all else took no time.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from typing import Any
 import numpy as np
 from compare import alternate, peak_memory, show
 
-CASES = ("fbank", "whisper", "whisper30", "logmel", "mfcc")
+CASES = ("fbank", "whisper", "whisper30", "logmel", "mfcc", "transform")
 
 
 def sounds(minutes: float) -> list[np.ndarray]:
@@ -38,50 +41,75 @@ def sounds(minutes: float) -> list[np.ndarray]:
     return made
 
 
-def ours(case: str) -> Callable[[np.ndarray], Any]:
+def batches(all_sounds: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
+    """Sounds of like length together, as whoever batches them does."""
+    if size > 1:
+        all_sounds = sorted(all_sounds, key=len)
+    return [all_sounds[start : start + size] for start in range(0, len(all_sounds), size)]
+
+
+def ours(case: str) -> Callable[[list[np.ndarray]], Any]:
     from sesame.config import SpeechData
     from sesame.data.features import Features
 
-    kind: Any = case.removesuffix("30")
+    kind: Any = {"whisper30": "whisper", "transform": "logmel"}.get(case, case)
     features = Features(SpeechData(features=kind, cmvn=False))
-    return lambda sound: features.raw([sound])
+    return features.raw
 
 
-def theirs(case: str) -> Callable[[np.ndarray], Any]:
+def theirs(case: str) -> Callable[[list[np.ndarray]], Any]:
     if case == "fbank":
         from transformers import SeamlessM4TFeatureExtractor
 
-        return SeamlessM4TFeatureExtractor()._extract_fbank_features
+        return each(SeamlessM4TFeatureExtractor()._extract_fbank_features)
     if case.startswith("whisper"):
         from transformers import WhisperFeatureExtractor
 
         whisper = WhisperFeatureExtractor()
         padding = "max_length" if case == "whisper30" else "longest"
-        return lambda sound: whisper(sound, sampling_rate=16000, padding=padding, return_tensors="np")
+        return lambda some: whisper(some, sampling_rate=16000, padding=padding, return_tensors="np")
+    if case == "transform":
+        return each(transforms)
     import librosa
 
     shape = {"sr": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "center": False}
     if case == "mfcc":
-        return lambda sound: librosa.feature.mfcc(y=sound, n_mfcc=13, n_mels=23, **shape)
+        return each(lambda sound: librosa.feature.mfcc(y=sound, n_mfcc=13, n_mels=23, **shape))
 
     def log_mel(sound: np.ndarray) -> np.ndarray:
         mel = librosa.feature.melspectrogram(y=sound, n_mels=80, htk=True, norm=None, **shape)
         return np.log(np.maximum(mel, 1e-10))
 
-    return log_mel
+    return each(log_mel)
 
 
-def run(side: str, case: str, minutes: float, threads: int) -> dict[str, float]:
+def transforms(sound: np.ndarray) -> None:
+    """The FFTs of its frames, in blocks as ours does them; of zeros, which take as long as anything else."""
+    import torch
+
+    frames = 1 + (len(sound) - 400) // 160
+    windows = torch.zeros(min(frames, 256), 512, dtype=torch.float64)
+    for start in range(0, frames, 256):
+        torch.fft.rfft(windows[: frames - start])
+
+
+def each(make: Callable[[np.ndarray], Any]) -> Callable[[list[np.ndarray]], Any]:
+    """What takes one sound, asked for each of several."""
+    return lambda some: [make(sound) for sound in some]
+
+
+def run(side: str, case: str, minutes: float, threads: int, batch: int) -> dict[str, float]:
     import torch
 
     torch.set_num_threads(threads)
     all_sounds = sounds(minutes)
     make = (ours if side == "ours" else theirs)(case)
-    for sound in all_sounds[:3]:  # what is made once
-        make(sound)
+    calls = batches(all_sounds, batch)
+    for some in calls[:3]:  # what is made once
+        make(some)
     start = time.perf_counter()
-    for sound in all_sounds:
-        make(sound)
+    for some in calls:
+        make(some)
     seconds = time.perf_counter() - start
     return {"speed": sum(map(len, all_sounds)) / 16000 / seconds, "memory": peak_memory()}
 
@@ -92,15 +120,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of sound, in every turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--batch", type=int, default=1, help="sounds in a call")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", choices=("ours", "theirs"), help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.side:
-        print(json.dumps(run(a.side, a.cases[0], a.minutes, a.threads)))
+        print(json.dumps(run(a.side, a.cases[0], a.minutes, a.threads, a.batch)))
         return
     have = importlib.util.find_spec("librosa") is not None
     cases = [case for case in a.cases if have or case not in ("logmel", "mfcc")]
-    given = ["--minutes", str(a.minutes), "--threads", str(a.threads)]
+    given = ["--minutes", str(a.minutes), "--threads", str(a.threads), "--batch", str(a.batch)]
     side = [[__file__, "--side", name, *given, "--cases"] for name in ("ours", "theirs")]
     done = [alternate(case, [*side[0], case], [*side[1], case], a.rounds) for case in cases]
     show(done, "seconds of sound a second", a.json)

@@ -13,6 +13,7 @@ from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.errors import UserError
 from sesame.models.upstream import Upstream, upstream_in
+from sesame.tasks.hearing import Listener
 
 transformers = pytest.importorskip("transformers")
 SMALL = {
@@ -76,6 +77,17 @@ def test_heads_read_the_states_as_layers(folder: Path) -> None:
     states = upstream(rows, layers=True)
     assert torch.equal(torch.cat(states.layers, -1), x) and len(states.layers) == upstream.depth == 3
     assert torch.equal(upstream(rows, At.of(where)).last, x[..., 32:][torch.from_numpy(where)])
+
+
+def test_where_only_statistics_are_read_two_frames_hold_them(folder: Path) -> None:
+    ear = Listener(config.SpeechData(), opened(folder))
+    sound = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    whole = ear.heard(sound, None)
+    np.testing.assert_allclose(ear.heard(sound, "mean"), whole.mean(0)[None], atol=1e-6)
+    few = ear.heard(sound, "statistics")
+    assert few.shape == (2, 48)
+    np.testing.assert_allclose(few.mean(0), whole.mean(0), atol=1e-5)
+    np.testing.assert_allclose(few.std(0), whole.std(0), atol=1e-5)
 
 
 def test_it_travels_to_other_processes_without_its_weights(folder: Path) -> None:

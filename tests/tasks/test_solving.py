@@ -10,13 +10,17 @@ from sklearn.linear_model import LogisticRegression
 from tones import BOTH_SIDES, FROM_LEFT, model, task_data
 
 from sesame import config
+from sesame.data.batch import Rows
 from sesame.tasks.arms import network_of
 from sesame.tasks.finetune import encode, encode_raw
 from sesame.tasks.phones import PhoneFrames
+from sesame.tasks.sequences import batch_of
 from sesame.tasks.solving import Scaled, keep, minimised, read, solve
+from sesame.tasks.spoken import PooledHead, on_end
 from sesame.tasks.spoken_class import SpokenClass
 
 CLASSES = SpokenClass, config.SpokenClass(train="x")
+SPREAD = SpokenClass, config.SpokenClass(train="x", pooling="statistics")
 FRAMES = PhoneFrames, config.PhoneFrames(train="x")
 
 
@@ -55,10 +59,10 @@ def test_a_minimum_has_no_slope_in_any_direction() -> None:
 
 
 @pytest.mark.parametrize("backbone", [BOTH_SIDES, FROM_LEFT])
-@pytest.mark.parametrize("task", [CLASSES, FRAMES])
+@pytest.mark.parametrize("task", [CLASSES, SPREAD, FRAMES])
 @pytest.mark.parametrize("arm", ["raw", "random", "frozen"])
-def test_means_of_layers_are_all_that_a_linear_head_needs(task, backbone, arm, tmp_path: Path) -> None:
-    """The trap: features of all layers are 70 times the corpus on disk. Each layer's mean is exact."""
+def test_statistics_of_layers_are_all_that_a_linear_head_needs(task, backbone, arm, tmp_path: Path) -> None:
+    """The trap: features of all layers are 70 times the corpus on disk. What is pooled of each layer is exact."""
     loaded, data = model(backbone), task_data(*task, tmp_path, train=12, other=6)
     encoded = (encode_raw if arm == "raw" else encode)(loaded, data)
     network = network_of(arm, loaded, data.task, 0, 0.0)
@@ -70,6 +74,33 @@ def test_means_of_layers_are_all_that_a_linear_head_needs(task, backbone, arm, t
     found = tuning.network.scores(encoded.test, encoded.pad)
     np.testing.assert_allclose(found, expected.numpy(), atol=2e-3, rtol=1e-3)
     assert (found.argmax(1) == expected.numpy().argmax(1)).all()
+
+
+def test_statistics_are_the_mean_and_the_deviation_of_every_layer_over_each_utterance(tmp_path: Path) -> None:
+    loaded, data = model(), task_data(*SPREAD, tmp_path, train=6, other=3)
+    encoded = encode(loaded, data)
+    kept = read(network_of("frozen", loaded, data.task, 0, 0.0), encoded.train, encoded.pad, "sequence")
+    ids, edges = encoded.train.ids, encoded.train.offsets
+    for number in range(6):  # each by itself, without neighbours or padding
+        alone = torch.from_numpy(ids[edges[number] : edges[number + 1]])[None]
+        time = torch.arange(alone.shape[1])[None]
+        rows = Rows(x=alone, position=time, kind=0 * time, example=0 * time, alone=True)
+        with torch.inference_mode():
+            layers = loaded.objective.backbone(rows, layers=True).layers
+        for layer, h in enumerate(layers):
+            expected = np.concatenate([h[0].numpy().mean(0), h[0].numpy().std(0)])
+            np.testing.assert_allclose(kept[number, layer].numpy(), expected, atol=2e-4)
+
+
+def test_a_network_that_moves_learns_through_the_deviation() -> None:
+    """Also where nothing ever changes, and the deviation has an edge: silence must not make a gradient infinite."""
+    head = PooledHead(3, 2, 0.0, "statistics")
+    still_and_moving = np.ones((7, 3), np.float32)
+    still_and_moving[4:] += np.random.default_rng(0).standard_normal((3, 3))
+    batch = batch_of(on_end([still_and_moving[:4], still_and_moving[4:]], None, "sequence"), np.arange(2), 0)
+    h = torch.from_numpy(still_and_moving).requires_grad_()
+    head(h, batch).square().sum().backward()
+    assert h.grad is not None and h.grad.isfinite().all() and h.grad[4:].abs().min() > 0
 
 
 def test_the_penalty_is_chosen_on_dev_and_test_has_no_part_in_it(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ class Files:
     apart: str | None = None
     """Speech: dev and test are told from train by speakers, source or utterances; else as suits (auto)."""
     pooling: str | None = None
-    """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model."""
+    """What the head of a classification or regression reads: mean, first ([CLS]) or last; else what suits the model. Of
+    spoken classes: mean, or statistics, which is that and the standard deviation over time."""
 
 
 @dataclass(frozen=True)

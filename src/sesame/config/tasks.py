@@ -153,6 +153,9 @@ class SpokenClass(Speech, frozen=True, kw_only=True, tag="spoken-class"):
     label: str = "label"
     """Column of the manifest, or field of the pattern, that is the class; speaker for the speaker."""
     metric: Literal["accuracy", "macro_f1"] = "accuracy"
+    pooling: Literal["mean", "statistics"] = "mean"
+    """What the head reads of each layer's states: their mean over time, or also their standard deviation, as x-vectors
+    do (Snyder et al. 2018): a voice is in how the states vary, too."""
 
 
 class PhoneFrames(Speech, frozen=True, kw_only=True, tag="phone-frames"):

@@ -15,6 +15,6 @@ class LayerMix(nn.Module):
         self.weight = nn.Parameter(torch.zeros(layers))
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, layers: Sequence[Float[Tensor, "row time width"]]) -> Float[Tensor, "row time width"]:
+    def forward(self, layers: Sequence[Float[Tensor, "*place width"]]) -> Float[Tensor, "*place width"]:
         share = torch.softmax(self.weight, 0)
         return self.scale * sum(w * h for w, h in zip(share, layers, strict=True))

@@ -18,7 +18,7 @@ RECIPES = (
         data=SpeechData(rows=16),
         backbone=Gru(layers=3, width=128),
         pretext=Apc(),
-        optimizer=Optimizer(lr=1e-3),
+        optimizer=Optimizer(lr=2e-3),
         max_minutes=10,
     ),
     Recipe(  # 3 GRU layers of 512 with residual connections, 5 frames ahead, Adam at 1e-4, batches of 32

@@ -77,8 +77,19 @@ class Notes:
 class Head(nn.Module):
     """A small fresh network on the states that are read."""
 
+    pools: ClassVar[bool] = False
+    """Sequences are pooled layer by layer, before a mix of the layers is made: `pool`, and then `scores`."""
+
     def forward(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "*what out"]:
         """Scores of each read position, or of each sequence: the task knows which."""
+        raise NotImplementedError("abstract")
+
+    def pool(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "_ wider"]:
+        """What is read of one layer's states, of each sequence."""
+        raise NotImplementedError("abstract")
+
+    def scores(self, pooled: Float[Tensor, "_ wider"]) -> Float[Tensor, "_ out"]:
+        """The scores, linear in what was pooled."""
         raise NotImplementedError("abstract")
 
 
@@ -95,8 +106,8 @@ class Task(ABC, Generic[E, P]):
     arms: ClassVar[tuple[str, ...]] = ("embeddings", "scratch", "pretrained")
     """From what it is learned, of `arms.ARMS`."""
     solved: ClassVar[Literal["", "sequence", "read"]] = ""
-    """The head is linear in the mean of a sequence's states, or in each read state, and the loss is cross-entropy: on a
-    backbone that is not trained, the best head is worked out (solving.py)."""
+    """The head is linear in what it pools of a sequence's states, or in each read state, and the loss is cross-entropy:
+    on a backbone that is not trained, the best head is worked out (solving.py)."""
     writes: ClassVar[bool] = False
     """A decoder writes the answers, a token at a time: the model is an encoder-decoder, and there is no head."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +15,8 @@ from sesame.data.sound import read_sound
 from sesame.data.utterance import Span, Utterance
 from sesame.models.upstream import Upstream
 
+Pooling = Literal["mean", "statistics"]
+"""What a head reads of an utterance, of `config.SpokenClass.pooling`."""
 WINDOW, HOP = 0.025, 0.01
 """Of a frame, in seconds."""
 
@@ -36,17 +38,19 @@ class Ear:
         return self.data.width
 
     def frames(
-        self, utterances: Sequence[Utterance], pooled: bool = False
+        self, utterances: Sequence[Utterance], pooling: Pooling | None = None
     ) -> Iterator[Float32[np.ndarray, "_ feature"]]:
         """The frames of each; none of one that is shorter than a frame.
 
-        `pooled`: only their mean will be read, so one that makes no other use of them may give that.
+        `pooling`: no more will be read than this, so one that makes no other use of them may give frames that have it.
         """
         rate = self.data.sample_rate
         for u in utterances:
-            yield self.heard(read_sound(u.path, rate, u.start, u.end), pooled)
+            yield self.heard(read_sound(u.path, rate, u.start, u.end), pooling)
 
-    def heard(self, sound: Float32[np.ndarray, " sample"], pooled: bool) -> Float32[np.ndarray, "frame feature"]:
+    def heard(
+        self, sound: Float32[np.ndarray, " sample"], pooling: Pooling | None
+    ) -> Float32[np.ndarray, "frame feature"]:
         """The frames of a sound."""
         if self.features.frames_in(len(sound)) < 1:
             return np.zeros((0, self.width), np.float32)
@@ -71,14 +75,23 @@ class Ear:
 
 @dataclass(frozen=True)
 class Listener(Ear):
-    """Hears through a network that is not trained: frames are the states of all its layers. Where the mean is all that
-    is read it keeps no more, for the states are 70 times the corpus."""
+    """Hears through a network that is not trained: frames are the states of all its layers. Where their mean and
+    deviation are all that is read it keeps no more, for the states are 70 times the corpus: one frame, or two that are
+    as far from the mean as the deviation, to both sides."""
 
     network: Upstream
 
-    def heard(self, sound: Float32[np.ndarray, " sample"], pooled: bool) -> Float32[np.ndarray, "frame feature"]:
+    def heard(
+        self, sound: Float32[np.ndarray, " sample"], pooling: Pooling | None
+    ) -> Float32[np.ndarray, "frame feature"]:
         states = self.network.hear(sound)
-        return states.mean(0, keepdims=True) if pooled and len(states) else states
+        if pooling is None or not len(states):
+            return states
+        mean = states.mean(0, keepdims=True)
+        if pooling == "mean":
+            return mean
+        deviation = states.std(0, keepdims=True)
+        return np.concatenate([mean - deviation, mean + deviation])
 
     def seconds(self, count: int) -> Float[np.ndarray, " frame"]:
         return (np.arange(count) * self.network.hop + self.network.window / 2) / self.data.sample_rate

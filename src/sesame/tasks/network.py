@@ -34,11 +34,16 @@ class Network(nn.Module):
         if self.mix is None and len(batch.at.flat) <= MOST * batch.rows.example.numel():
             states = pick(self.backbone(batch.rows, batch.at).last, batch.order)
         else:
+            places = batch.at.places(batch.rows.example.shape[1])[batch.order]
             if self.mix is None:
                 whole = self.backbone(batch.rows).last
+            elif self.head.pools:  # what is pooled need not be linear in the states: the mix is of what was pooled
+                layers = self.backbone(batch.rows, layers=True).layers
+                pooled = [self.head.pool(pick(h.flatten(0, 1), places), batch) for h in layers]
+                return self.head.scores(self.mix(pooled))
             else:
                 whole = self.mix(self.backbone(batch.rows, layers=True).layers)
-            states = pick(whole.flatten(0, 1), batch.at.places(whole.shape[1])[batch.order])
+            states = pick(whole.flatten(0, 1), places)
         return self.head(states, batch)
 
     def batch(self, sequences: Any, chosen: Int[np.ndarray, " chosen"], pad: int) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from sesame.data.utterances import utterances
 from sesame.errors import UserError
 from sesame.tasks.base import Head, Notes, Task, keyed_order
 from sesame.tasks.classification import segment_mean
-from sesame.tasks.hearing import Ear
+from sesame.tasks.hearing import Ear, Pooling
 from sesame.tasks.sequences import Sequences, TaskBatch
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ DEV, TEST = 0.15, 0.25
 """Share of the speakers, or of the utterances, that is held out for each."""
 FEWEST = 3
 """Speakers below which they cannot be kept apart."""
+STILL = 1e-8
+"""Beside the variance, so that the deviation of what never changes has a slope."""
 C = TypeVar("C", bound=config.Speech)
 P = TypeVar("P")
 
@@ -43,21 +46,43 @@ class Spoken:
 
 
 class LinearHead(Head):
-    """A linear layer on every read state (`pooled`: on the mean of each sequence's).
+    """A linear layer on every read state."""
 
-    SUPERB's Linear(256) – mean – Linear is the same function where there are at most 256 classes.
-    """
-
-    def __init__(self, width: int, out: int, dropout: float, pooled: bool):
+    def __init__(self, width: int, out: int, dropout: float):
         super().__init__()
-        self.pooled, self.dropout, self.out = pooled, nn.Dropout(dropout), nn.Linear(width, out)
+        self.dropout, self.out = nn.Dropout(dropout), nn.Linear(width, out)
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "_ out"]:
-        if self.pooled:
-            h = segment_mean(h, batch.sequence, batch.count).to(self.out.weight.dtype)
-        return self.out(self.dropout(h))
+        return self.scores(h)
+
+    def scores(self, pooled: Float[Tensor, "_ wider"]) -> Float[Tensor, "_ out"]:
+        return self.out(self.dropout(pooled))
+
+
+class PooledHead(LinearHead):
+    """A linear layer on what is pooled of each sequence: the mean over time, or that and the standard deviation.
+
+    SUPERB's Linear(256) – mean – Linear is the first where there are at most 256 classes. The second is the statistics
+    pooling of x-vectors (Snyder et al. 2018, section 2.2), which SUPERB has for speakers (ASV).
+    """
+
+    pools = True
+
+    def __init__(self, width: int, out: int, dropout: float, pooling: Pooling):
+        super().__init__(width * (2 if pooling == "statistics" else 1), out, dropout)
+        self.pooling = pooling
+
+    def forward(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "sequence out"]:
+        return self.scores(self.pool(h, batch))
+
+    def pool(self, h: Float[Tensor, "read width"], batch: TaskBatch) -> Float[Tensor, "sequence wider"]:
+        mean = segment_mean(h, batch.sequence, batch.count)
+        if self.pooling == "mean":
+            return mean.to(self.out.weight.dtype)
+        variance = segment_mean((h - mean[batch.sequence]).square(), batch.sequence, batch.count)
+        return torch.cat([mean, (variance + STILL).sqrt()], -1).to(self.out.weight.dtype)
 
 
 class SpeechTask(Task[Spoken, P]):
@@ -65,8 +90,11 @@ class SpeechTask(Task[Spoken, P]):
 
     reads = "speech"
     arms: ClassVar[tuple[str, ...]] = ("raw", "random", "frozen", "scratch", "pretrained")
-    pooled: ClassVar[bool] = False
-    """The head reads an utterance's mean."""
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """What the head reads of an utterance; None where it reads single frames."""
+        return None
 
     @classmethod
     def read(cls, config: Any, path: Path, notes: Notes, labelled: bool = True) -> list[Spoken]:
@@ -94,7 +122,7 @@ class SpeechTask(Task[Spoken, P]):
     def encode(self, examples: Sequence[Spoken], vocabulary: Ear, length: int, notes: Notes) -> Sequences:
         """An utterance is a sequence of frames; of a longer one than `length`, the beginning."""
         frames, cut = [], 0
-        heard = vocabulary.frames([e.utterance for e in examples], self.pooled)
+        heard = vocabulary.frames([e.utterance for e in examples], self.pooling)
         for example, whole in zip(examples, heard, strict=True):
             if not len(whole):
                 raise UserError(f"{example.where}: the utterance is shorter than a frame. Leave it out.")
@@ -111,7 +139,8 @@ class SpeechTask(Task[Spoken, P]):
         """The frames on end, with what the head reads of them and the targets."""
 
     def head(self, width: int, dropout: float) -> LinearHead:
-        return LinearHead(width, self.outputs, dropout, self.pooled)
+        pooled = self.pooling
+        return PooledHead(width, self.outputs, dropout, pooled) if pooled else LinearHead(width, self.outputs, dropout)
 
     @property
     def outputs(self) -> int:

@@ -1,7 +1,7 @@
 """A class for an utterance: keyword, speaker, emotion (SUPERB's KS, SID and ER; Yang et al. 2021).
 
-The head is linear in the mean of the states over time, so that on a backbone that is not trained each layer's mean is
-all that must be kept, exactly.
+The head is linear in the mean of the states over time, or in that and their standard deviation, so that on a backbone
+that is not trained these are all that must be kept of each layer, exactly.
 """
 
 import csv
@@ -25,7 +25,7 @@ from sesame.pretext.base import Term
 from sesame.tasks import lexical, metrics
 from sesame.tasks.base import Notes
 from sesame.tasks.classification import Choice
-from sesame.tasks.hearing import Ear
+from sesame.tasks.hearing import Ear, Pooling
 from sesame.tasks.sequences import Sequences, TaskBatch
 from sesame.tasks.spoken import SpeechTask, Spoken, mean_and_spread, on_end
 
@@ -37,7 +37,10 @@ class SpokenClass(SpeechTask[Choice]):
 
     kind = "spoken-class"
     solved: ClassVar[Literal["", "sequence", "read"]] = "sequence"
-    pooled = True
+
+    @property
+    def pooling(self) -> Pooling:
+        return self.config.pooling
 
     @property
     def metric(self) -> str:
