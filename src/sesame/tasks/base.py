@@ -193,9 +193,6 @@ class Task(ABC, Generic[E, P]):
         """What a backbone makes of each example; only asked of a kind that has `unchanged`."""
         raise NotImplementedError("abstract")
 
-    def settle(self, backbone: Backbone, encoded: Any) -> None:
-        """Let a fresh backbone see the training examples where it needs that without being trained (batch norm)."""
-
     # ---------------------------------------------------------------------------------- what needs no backbone
     @abstractmethod
     def majority(self, train: Sequence[E], test: Sequence[E]) -> list[P]:

@@ -338,8 +338,6 @@ class Comparison:
             key = what, seed if what == frozen.RANDOM else 0
             if key not in self.extracted:
                 backbone = make()
-                if what == frozen.RANDOM and backbone is not None:
-                    task.settle(backbone, encoded.train)
                 found = [task.numbers(part) if backbone is None else task.features(backbone, part) for part in parts]
                 self.extracted[key] = frozen.Features(*found)
         return {what: self.extracted[what, seed if what == frozen.RANDOM else 0] for what in made}

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64, UInt8, UInt64
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from sesame import config
 from sesame.config import Augment
@@ -120,22 +119,6 @@ class ImageClassification(Classes[Picture]):
         with torch.inference_mode():
             found = [backbone(part).last.float() for part in parts(backbone, encoded)]
         return torch.cat(found).clone()
-
-    def settle(self, backbone: Backbone, encoded: Pictures) -> None:
-        """Batch norm's running statistics become the means over these images, as those of a trained network are over
-        its own: a fresh one takes everything to have mean 0 and variance 1, and its features suffer from that alone."""
-        norms = [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a mean in which every batch counts alike
-        backbone.train()
-        with torch.no_grad():
-            for part in parts(backbone, encoded) if norms else ():
-                if len(part.x) > 1:  # one has no variance
-                    backbone(part)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
 
     def write(self, examples: Sequence[Picture], predictions: Sequence[Choice], path: Path) -> None:
         rows: list[tuple[str, ...]] = [("key", "prediction", "probability")]
