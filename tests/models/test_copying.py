@@ -9,6 +9,7 @@ from sesame.data.batch import Rows
 from sesame.errors import UserError
 from sesame.models import build
 from sesame.models.copying import one_back
+from sesame.tasks.arms import starts_of
 
 VOCAB, LENGTH = 400, 60
 
@@ -82,3 +83,10 @@ def test_positions_are_turned_into_those_before() -> None:
 def test_where_it_cannot_be_had_is_said(c: config.Backbone, said: str) -> None:
     with pytest.raises(UserError, match=said):
         build(c)
+
+
+def test_scratch_also_tries_the_start_that_its_rival_had() -> None:
+    """A weak start from scratch would make pretraining look better than it is."""
+    assert starts_of(build(shape())) == ("normal", "copying")
+    assert starts_of(build(shape(start="normal"))) == (None,)
+    assert starts_of(build(shape(start="normal").encoder)) == ("normal", "mimetic")
