@@ -1,8 +1,9 @@
 """What is expected of a run: every threshold in one place, with where it comes from.
 
 Bands are wide. They are there to catch what is wrong, not to rank what is right: a number inside its band may still be
-better than another. Where no paper gives one it is a choice, made beside a few short runs of the built-in recipes (SimCLR
-and BYOL on digits, BYOL without its predictor, BERT, GPT and BART on and off the plateau); no long run of speech was among them.
+better than another. Where no paper gives one it is a choice, made beside a few short runs of the built-in recipes
+(SimCLR and BYOL on digits, BYOL without its predictor, a BERT off the plateau, a GPT and a BART on it); no long run of
+speech was among them.
 """
 
 # ------------------------------------------------------------------------------------------------ the loss

@@ -1,8 +1,8 @@
 """A start from which an encoder-decoder copies what it reads, and need not find out how.
 
-Denoising repeats most of its source, so a small model's first discovery is to copy. Half a million tokens are not enough
-for attention to find it (docs/results.md): until then the loss is that of guessing by frequency. The circuit is known (induction
-heads: Olsson et al. 2022, arXiv 2209.11895), so the weights begin with it, on top of small random ones:
+Denoising repeats most of its source, so a small model's first discovery is to copy. Half a million tokens are not
+enough for attention to find it (docs/results.md): until then the loss is that of guessing by frequency. The circuit is
+known (induction heads: Olsson et al. 2022, arXiv 2209.11895), so the weights begin with it, on top of small random ones:
 
     encoder, layer 1    every position takes up, turned into directions of its own, the token before it
     decoder, layer 1    looks for the place in the source behind the token it wrote last, and takes up what stands there
@@ -28,7 +28,7 @@ TOKEN, PLACE = 0.1, 0.3
 FAINT = 0.1
 """What is left in the others' directions: of tokens where places are said, of places where tokens are."""
 BEFORE, BEHIND = 56.0, 11.0
-"""Scores of what is looked for: the position before, about a tenth above its neighbours; the place behind the same token."""
+"""Scores of what is looked for: the position before, a tenth above its neighbours; the place behind the same token."""
 COPIED = 4.0
 """Weight of what is taken up beside what the decoder has, which is the token before."""
 
