@@ -2,7 +2,8 @@
 
 Denoising repeats most of its source, so a small model's first discovery is to copy. Half a million tokens are not
 enough for attention to find it (docs/results.md): until then the loss is that of guessing by frequency. The circuit is
-known (induction heads: Olsson et al. 2022, arXiv 2209.11895), so the weights begin with it, on top of small random ones:
+known (induction heads: Olsson et al. 2022, arXiv 2209.11895), so the weights begin with it, on top of small random
+ones:
 
     encoder, layer 1    every position takes up, turned into directions of its own, the token before it
     decoder, layer 1    looks for the place in the source behind the token it wrote last, and takes up what stands there
