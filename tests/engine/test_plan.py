@@ -1,5 +1,7 @@
 """How many steps: by tokens, by minutes, and how often something is saved."""
 
+import time
+
 import msgspec
 import pytest
 import torch
@@ -9,6 +11,7 @@ from sesame.config import ImageData, Phase, Probe, TextData, Watch
 from sesame.engine import build
 from sesame.engine import plan as planning
 from sesame.engine.plan import Speed, _fit, plan
+from sesame.engine.run import Config, Run
 
 
 def test_tokens_become_steps(tiny, tmp_path):
@@ -107,3 +110,44 @@ def test_in_given_minutes_the_share_comes_out_of_them(tiny, tmp_path, speeds):
     assert len(speeds) == 2
     fixed = msgspec.structs.replace(WATCHED, seconds=60.0)
     assert plan(msgspec.structs.replace(recipe, watch=fixed), None, tmp_path).steps == int((left - 60 - 3) / 0.3)
+
+
+# --------------------------------------------------------------------------------------------------- a busy machine
+def _measured(monkeypatch: pytest.MonkeyPatch, *found: Speed) -> list[Speed]:
+    """What measuring finds, one after the other; what has not been asked for is left."""
+    left = list(found)
+    monkeypatch.setattr(planning, "_speed", lambda recipe, data, out, least: left.pop(0))
+    return left
+
+
+def test_a_busy_machine_is_measured_again(tiny, tmp_path, monkeypatch, caplog):
+    busy, calm = Speed(1.4, 1.0, 2.0, 5.0, in_line=0.6), Speed(0.2, 1.0, 2.0, 4.0, in_line=0.02)
+    left = _measured(monkeypatch, busy, calm, calm)
+    recipe = tiny(max_minutes=2.0, eval_every=10, save_every=20, save_minutes=0)
+    assert plan(recipe, None, tmp_path).steps == int((120 - 9 - 3) / (0.2 + 0.1 + 0.1))
+    assert left == [calm]
+    assert "busy" not in caplog.text
+
+
+def test_a_machine_that_stays_busy_is_told(tiny, tmp_path, monkeypatch, caplog):
+    found = [Speed(step, 1.0, 2.0, 5.0, in_line=0.6) for step in (1.0, 0.8, 0.9, 0.1)]
+    left = _measured(monkeypatch, *found)
+    recipe = tiny(max_minutes=2.0, eval_every=10, save_every=20, save_minutes=0)
+    assert plan(recipe, None, tmp_path).steps == int((120 - 15 - 3) / (0.8 + 0.1 + 0.1))
+    assert left == found[3:]
+    assert "waited 60% of the time for a core" in caplog.text
+
+
+def test_no_more_than_a_third_of_the_time_is_measured(tiny, tmp_path, monkeypatch):
+    left = _measured(monkeypatch, *[Speed(1.0, 1.0, 2.0, 15.0, in_line=0.6)] * 2)
+    plan(tiny(max_minutes=1.0), None, tmp_path)
+    assert len(left) == 1
+
+
+def test_a_first_evaluation_that_fills_caches_is_not_believed(tiny, tmp_path):
+    training = planning.set_up(tiny(), Run(tmp_path / "run", Config(recipe=tiny(), machine={})), TinyData())
+    waits = [0.05, 0.0]
+    assert planning._seconds_of(lambda: time.sleep(waits.pop(0)), training, enough=1.0) < 0.04
+    waits = [0.05, 0.0]
+    assert planning._seconds_of(lambda: time.sleep(waits.pop(0)), training, enough=0.01) >= 0.05
+    assert waits == [0.0]

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -71,6 +72,28 @@ def wait_for(device: torch.device) -> None:
     """Until the device has done what it was asked to."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+class Line:
+    """How long this process's threads stand in line for a core, from here on."""
+
+    def __init__(self) -> None:
+        self.began = self._so_far()
+
+    def share(self) -> float:
+        """Of the time that they could have computed in, from 0 to 1; 0 where the system does not count it."""
+        running, waiting = (now - then for now, then in zip(self._so_far(), self.began, strict=True))
+        return waiting / (running + waiting) if running > 0 and waiting > 0 else 0.0
+
+    @staticmethod
+    def _so_far() -> tuple[float, float]:
+        """Nanoseconds of the threads there are: on a core, and ready for one (Linux, Documentation/scheduler/)."""
+        running = waiting = 0.0
+        for counts in Path("/proc/self/task").glob("*/schedstat"):
+            with suppress(OSError, ValueError):  # a thread that has just ended
+                on, ready, _ = map(int, counts.read_text().split())
+                running, waiting = running + on, waiting + ready
+        return running, waiting
 
 
 def matmul_limit(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
