@@ -93,7 +93,7 @@ class _NegativeSampling(torch.autograd.Function):
         alone = len(bags.words) == len(bags.start)
         h = read[bags.words] if alone else F.embedding_bag(bags.words, read, bags.start, mode="mean")
         vectors = guessed.index_select(0, asked.flatten()).view(*asked.shape, guessed.shape[1])
-        score = torch.bmm(vectors, h[:, :, None])[..., 0]
+        score = torch.bmm(h[:, None], vectors.transpose(1, 2))[:, 0]  # on CPUs thrice as fast as vectors by h
         sign = torch.ones_like(score[:1])
         sign[:, 0] = -1.0
         total = (F.softplus(sign * score) * kept).sum()
