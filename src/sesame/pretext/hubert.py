@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
-from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
@@ -54,6 +53,8 @@ class Hubert(Pretext):
     # ---------------------------------------------------------------------------------------- beforehand
     def prepare(self, data: config.SpeechData, teacher: Teacher | None = None) -> dict[str, np.ndarray]:
         """The cluster of every frame of every utterance, held-out ones included."""
+        from sklearn.cluster import MiniBatchKMeans  # half of the time that every command would take to start
+
         stream = SpeechStream(data, 0)
         frames = stream.features if teacher is None else listening(stream, teacher, self.config.layer)
         key = stream.key
