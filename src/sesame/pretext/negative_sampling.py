@@ -24,9 +24,10 @@ from sesame.models.word_vectors import WordVectors
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.word_windows import Noise, Words, keep_rate
 
-MOST = 16
+MOST = 64
 """Places of a row in one step that count in full. Word by word, the later changes of a row are small because the first
-ones have been made; in one step all are as great as the first, and those of a frequent word would throw it far away."""
+ones have been made; in one step all are as great as the first, and those of a frequent word would throw it far away:
+with 128 a vocabulary of forty words breaks, with 16 the vectors of a large one are worse (docs/results.md)."""
 
 
 @dataclass(frozen=True)
