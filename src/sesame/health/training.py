@@ -122,7 +122,7 @@ def along(held_out: Sequence[Row], training: Sequence[Row], fixed: Sequence[Leve
     since = [row["loss"] for row in training if row["step"] >= at]
     learning = len(since) > 1 and since[-1] < since[0]
     if learning:
-        advice = f"It learns its text by heart: more data, fewer steps, or the checkpoint near step {at:,}."
+        advice = f"It learns its data by heart: more of them, fewer steps, or the checkpoint near step {at:,}."
     else:
         advice = "Training's loss rose, too: it diverges. Lower --optimizer.lr, warm up for longer, or clip gradients "
         advice += "(--optimizer.clip 1)."
