@@ -10,7 +10,6 @@ import torch
 
 from sesame import config, interop, models, pretext
 from sesame.config import Recipe
-from sesame.data import facts
 from sesame.data.chance import seed_for
 from sesame.data.text import TextSet
 from sesame.data.tokenizer import Vocabulary
@@ -82,7 +81,7 @@ def freeze(recipe: Recipe, data: Any) -> Recipe:
         precision = "bf16" if device == "cuda" else "fp32"
     return msgspec.structs.replace(
         recipe,
-        backbone=_sized(recipe.backbone, facts(recipe.data, data)),
+        backbone=_sized(recipe.backbone, data.facts),
         threads=recipe.threads or cores(),
         device=device,
         precision=precision,
