@@ -1,11 +1,17 @@
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+from chirps import write_chirps
 from small_store import random_documents, store_of, vocabulary
 
 from sesame import config, models, pretext
+from sesame.data.speech import SpeechSet
 from sesame.data.text import TextSet
+from sesame.engine import build
 from sesame.engine.artifact import artifact_of
+from sesame.engine.run import Config, Run
 
 SHAPE = config.Transformer(layers=1, width=16, heads=2, ffn=16, vocab=60, positions=24)
 
@@ -26,3 +32,25 @@ def test_it_is_computed_once_and_again_when_the_text_changes(tmp_path: Path, mon
     assert len(calls) == 2
     assert not np.array_equal(first["counts"], changed["counts"])
     assert sorted(p.suffix for p in (tmp_path / "kept").iterdir()) == [".npz", ".npz"]
+
+
+def test_clusters_of_sounds_are_kept_by_what_is_heard_and_a_run_has_its_newest(tmp_path: Path) -> None:
+    folder = write_chirps(tmp_path / "sound", 8)
+    source = config.SpeechData(source=str(folder), mels=8, length=32, rows=2)
+    shape = config.Transformer(layers=1, width=16, heads=2, ffn=16, input="frames", features=8, kinds=0)
+    recipe = config.Recipe(name="x", data=source, backbone=shape, pretext=config.Hubert(clusters=4, span=3))
+    run = Run(tmp_path / "run", Config(recipe=recipe, machine={}))
+
+    def clustered() -> set[int]:
+        """The utterances whose clusters are known to a run that has begun with these sounds, and is opened later."""
+        artifact_of(run.artifacts, build.build(recipe, None).pretext, recipe, SpeechSet(source))
+        opened = build.build(recipe, None)
+        build.recall(opened, run)
+        return set(opened.pretext.labels)
+
+    assert clustered() == clustered() == set(SpeechSet(source).key.tolist())
+    (first,) = run.artifacts.glob("*.npz")
+    shutil.copy(folder / "00.wav", folder / "00-again.wav")  # in its place in the order, but there is one more
+    (folder / "07.wav").unlink()
+    os.utime(first, (0, 0))
+    assert clustered() == set(SpeechSet(source).key.tolist()) and len(list(run.artifacts.glob("*.npz"))) == 2
