@@ -35,22 +35,29 @@ def test_it_is_computed_once_and_again_when_the_text_changes(tmp_path: Path, mon
 
 
 def test_clusters_of_sounds_are_kept_by_what_is_heard_and_a_run_has_its_newest(tmp_path: Path) -> None:
-    folder = write_chirps(tmp_path / "sound", 8)
-    source = config.SpeechData(source=str(folder), mels=8, length=32, rows=2)
     shape = config.Transformer(layers=1, width=16, heads=2, ffn=16, input="frames", features=8, kinds=0)
-    recipe = config.Recipe(name="x", data=source, backbone=shape, pretext=config.Hubert(clusters=4, span=3))
-    run = Run(tmp_path / "run", Config(recipe=recipe, machine={}))
 
-    def clustered() -> set[int]:
-        """The utterances whose clusters are known to a run that has begun with these sounds, and is opened later."""
+    def clustered(name: str, sounds: Path) -> set[int]:
+        """The utterances whose clusters are known to the run `name`, begun with these sounds and opened later."""
+        shutil.rmtree(tmp_path / "source", ignore_errors=True)
+        shutil.copytree(sounds, tmp_path / "source")
+        source = config.SpeechData(source=str(tmp_path / "source"), mels=8, length=32, rows=2)
+        recipe = config.Recipe(name="x", data=source, backbone=shape, pretext=config.Hubert(clusters=4, span=3))
+        run = Run(tmp_path / name, Config(recipe=recipe, machine={}))
         artifact_of(run.artifacts, build.build(recipe, None).pretext, recipe, SpeechSet(source))
         opened = build.build(recipe, None)
         build.recall(opened, run)
-        return set(opened.pretext.labels)
+        known = set(opened.pretext.labels)
+        assert known == set(SpeechSet(source).key.tolist())
+        for file in run.artifacts.iterdir():  # of an earlier day than what comes next
+            os.utime(file, ns=(0, file.stat().st_mtime_ns - 10**12))
+        return known
 
-    assert clustered() == clustered() == set(SpeechSet(source).key.tolist())
-    (first,) = run.artifacts.glob("*.npz")
-    shutil.copy(folder / "00.wav", folder / "00-again.wav")  # in its place in the order, but there is one more
-    (folder / "07.wav").unlink()
-    os.utime(first, (0, 0))
-    assert clustered() == set(SpeechSet(source).key.tolist()) and len(list(run.artifacts.glob("*.npz"))) == 2
+    one = write_chirps(tmp_path / "one", 8)
+    other = Path(shutil.copytree(one, tmp_path / "other"))
+    (other / "07.wav").unlink()
+    for name, first, second in (("run", one, other), ("run the other way round", other, one)):
+        assert clustered(name, first) == clustered(name, first)
+        assert len(list((tmp_path / name / "artifacts").iterdir())) == 1
+        assert clustered(name, second) != clustered(name, first)
+        assert len(list((tmp_path / name / "artifacts").iterdir())) == 2

@@ -171,6 +171,6 @@ def recall(objective: Objective, run: Run) -> None:
     files = list(run.artifacts.glob("*.npz"))
     if not files:
         raise UserError(f"{run.artifacts} is gone, and with it what the run prepared. Begin a new run.")
-    newest = max(files, key=lambda path: path.stat().st_mtime_ns)  # others: of data that it did not go on with
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)  # others are of data that it did not go on with
     with np.load(newest, allow_pickle=False) as file:
         objective.pretext.recall(dict(file))
