@@ -159,12 +159,12 @@ def theirs(a: argparse.Namespace) -> dict[str, float]:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from sesame.data.images import ImageStream
+    from sesame.data.images import ImageSet, ImageStream
 
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     recipe = recipe_of(a)
-    stream = ImageStream(recipe.data, 0)
+    stream = ImageStream(ImageSet(recipe.data), 0)
     pixels = torch.from_numpy(np.array(stream.pixels[stream.training]))
     del stream
     views = [torch_views(augment, 32) for augment in recipe.pretext.views]

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from sesame.config import Augment, ImageData
 from sesame.data.contact_sheet import COLOURS, GAP, TILE, contact_sheet, told
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.data.views import Parameters, apply, draw
 
 TWO = Parameters(
@@ -33,7 +33,7 @@ def test_what_is_said_is_what_was_drawn_in_its_order() -> None:
 
 
 def test_each_row_is_the_image_and_its_views() -> None:
-    stream = ImageStream(ImageData(rows=1), 0)
+    stream = ImageStream(ImageSet(ImageData(rows=1)), 0)
     images = np.array([3, 900])
     plain = Augment(area=(0.3, 0.3), jitter=0.0, grey=0.0, blur=0.0)
     views = plain, replace(plain, solarise=1.0)

@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 
 from sesame import recipes
 from sesame.config import ImageData, ResNet, ViT
-from sesame.data import facts, open_data
+from sesame.data import open_data
 from sesame.data.batch import Cursor
-from sesame.data.images import ImageStream, content_keys, digits
+from sesame.data.images import ImageSet, ImageStream, content_keys, digits
 from sesame.engine import build
 from sesame.errors import UserError
 
@@ -35,7 +35,7 @@ def test_a_key_is_the_content_wherever_the_image_stands() -> None:
 
 
 def test_training_never_sees_what_is_held_out() -> None:
-    stream = ImageStream(ImageData(rows=64), seed=3)
+    stream = ImageStream(ImageSet(ImageData(rows=64)), seed=3)
     away = {k for batch in stream.held_out(10**6) for k in batch.key.tolist()}
     epoch = [s.parts[0] for s in itertools.islice(stream.train(Cursor(), 0, 100, 1), len(stream.training) // 64)]
     seen = {k for batch in epoch for k in batch.key.tolist()}
@@ -45,8 +45,8 @@ def test_training_never_sees_what_is_held_out() -> None:
 
 
 def test_held_out_gives_at_most_the_rows_asked_for_the_same_for_every_process_and_run() -> None:
-    one = list(ImageStream(ImageData(rows=32), seed=0).held_out(80))
-    other = list(ImageStream(ImageData(rows=32), seed=9, rank=1, world=2).held_out(80))
+    one = list(ImageStream(ImageSet(ImageData(rows=32)), seed=0).held_out(80))
+    other = list(ImageStream(ImageSet(ImageData(rows=32)), seed=9, rank=1, world=2).held_out(80))
     assert [b.size for b in one] == [32, 32, 16]
     assert all(
         (a.key == b.key).all() and (a.seed, a.epoch) == (b.seed, b.epoch) for a, b in zip(one, other, strict=True)
@@ -54,7 +54,7 @@ def test_held_out_gives_at_most_the_rows_asked_for_the_same_for_every_process_an
 
 
 def test_a_batch_carries_each_images_own_pixels_and_label() -> None:
-    stream = ImageStream(ImageData(rows=50), seed=1)
+    stream = ImageStream(ImageSet(ImageData(rows=50)), seed=1)
     step = next(stream.train(Cursor(epoch=4, row=100), 0, 10, 2))
     assert [p.size for p in step.parts] == [25, 25] and step.size == 50
     assert step.cursor == Cursor(epoch=4, row=150)
@@ -66,8 +66,7 @@ def test_a_batch_carries_each_images_own_pixels_and_label() -> None:
 
 
 def test_what_the_data_know_fills_what_a_backbone_leaves_open() -> None:
-    data = ImageData()
-    assert facts(data, data) == {"in_channels": 1, "image": 8}
+    assert ImageSet(ImageData()).facts == {"in_channels": 1, "image": 8}
     recipe = msgspec.structs.replace(recipes.find("byol-digits"), backbone=ViT(patch=2, layers=1))
     frozen = build.freeze(recipe, open_data(recipe.data)).backbone
     assert (frozen.in_channels, frozen.image, frozen.patch) == (1, 8, 2)
@@ -77,4 +76,4 @@ def test_what_the_data_know_fills_what_a_backbone_leaves_open() -> None:
 
 def test_an_unknown_source_names_the_nearest() -> None:
     with pytest.raises(UserError, match="digits"):
-        ImageStream(ImageData(source="digit"), seed=0)
+        ImageStream(ImageSet(ImageData(source="digit")), seed=0)

@@ -14,7 +14,7 @@ from chirps import write_chirps
 from sesame.config import SpeechData
 from sesame.data.batch import Cursor
 from sesame.data.features import Features
-from sesame.data.speech import SpeechStream, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.errors import UserError
 
 
@@ -24,13 +24,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stream(folder: Path, seed: int = 0, rows: int = 4, **options: Any) -> SpeechStream:
-    return SpeechStream(SpeechData(source=str(folder), mels=40, rows=rows, **options), seed)
+    return SpeechStream(SpeechSet(SpeechData(source=str(folder), mels=40, rows=rows, **options)), seed)
 
 
 def test_padding_never_changes_a_feature(folder: Path) -> None:
     found, features = stream(folder), Features(SpeechData(mels=40))
     batch = next(found.train(Cursor(), 0, 10, 1)).parts[0]
-    path = {u.key: u.path for u in found.utterances}
+    path = {u.key: u.path for u in found.data.utterances}
     assert len(set(batch.frames_in.tolist())) > 1
     for row, (key, size) in enumerate(zip(batch.key.tolist(), batch.frames_in.tolist(), strict=True)):
         (own,) = features([soundfile.read(path[key], dtype="float32")[0]])
@@ -55,13 +55,13 @@ def test_a_long_utterance_is_cut_to_the_row_at_another_place_each_epoch(folder: 
     assert all(batch.frames.shape == (4, 12, 40) for batch in batches)
     assert len({batch.frames[0].tobytes() for batch in batches}) > 1
     for row, batch in itertools.product(range(4), batches):
-        whole = found.features(found.utterances[row])
+        whole = found.data.features(found.data.utterances[row])
         assert any((whole[i : i + 12] == batch.frames[row]).all() for i in range(len(whole) - 11))
 
 
 def test_the_size_of_a_step_is_its_frames_over_all_processes(folder: Path) -> None:
     whole = next(stream(folder, rows=6).train(Cursor(), 0, 10, 1))
-    data = SpeechData(source=str(folder), mels=40, rows=6)
+    data = SpeechSet(SpeechData(source=str(folder), mels=40, rows=6))
     shared = [next(SpeechStream(data, 0, rank, 2).train(Cursor(), 0, 10, 1)) for rank in range(2)]
     assert whole.size == whole.parts[0].size == sum(s.parts[0].size for s in shared)
     assert {s.size for s in shared} == {whole.size}
@@ -86,11 +86,11 @@ def test_unreadable_and_too_short_files_are_skipped_and_counted(
     with pytest.raises(UserError, match=r"broken\.flac .*--data\.skip-bad"):
         stream(worse)
     found = stream(worse, skip_bad=True)
-    assert {reason: skip.count for reason, skip in found.skips.report().items()} == {
+    assert {reason: skip.count for reason, skip in found.data.skips.report().items()} == {
         "unreadable file": 1,
         "shorter than a frame": 1,
     }
-    assert len(found.utterances) == 24
+    assert len(found.data.utterances) == 24
     assert "broken.flac" in caplog.text and "click.wav" in caplog.text
 
 
@@ -101,8 +101,8 @@ def test_flac_and_wav_of_one_sound_give_the_same_frames(tmp_path: Path) -> None:
         samples, rate = soundfile.read(path, dtype="int16")
         soundfile.write(tmp_path / "flac" / f"{path.stem}.flac", samples, rate)
     other = stream(tmp_path / "flac")
-    for a, b in zip(first.utterances, other.utterances, strict=True):
-        assert (first.features(a) == other.features(b)).all()
+    for a, b in zip(first.data.utterances, other.data.utterances, strict=True):
+        assert (first.data.features(a) == other.data.features(b)).all()
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "00.wav", np.stack([left, np.zeros_like(left)], 1), rate, subtype="FLOAT")
     found = stream(tmp_path)
     (expected,) = Features(SpeechData(mels=40))([(left / 2).astype(np.float32)])
-    np.testing.assert_allclose(found.features(found.utterances[0]), expected, atol=1e-3)
+    np.testing.assert_allclose(found.data.features(found.data.utterances[0]), expected, atol=1e-3)
 
 
 def test_another_sample_rate_says_which_one_to_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,22 +124,22 @@ def test_another_sample_rate_says_which_one_to_pass(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("source", ["", "/nowhere/at/all"])
 def test_a_missing_folder_is_named(source: str) -> None:
     with pytest.raises(UserError, match="no folder"):
-        SpeechStream(SpeechData(source=source), 0)
+        SpeechStream(SpeechSet(SpeechData(source=source)), 0)
 
 
 def test_a_folder_without_sound_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no sound")
     with pytest.raises(UserError, match=r"holds no usable utterance \(no \.wav"):
-        SpeechStream(SpeechData(source=str(tmp_path)), 0)
+        SpeechStream(SpeechSet(SpeechData(source=str(tmp_path))), 0)
 
 
 def test_a_file_that_was_cut_meanwhile_is_named(folder: Path, tmp_path: Path) -> None:
     worse = shutil.copytree(folder, tmp_path / "worse")
     found = stream(worse)
-    path = found.utterances[0].path
+    path = found.data.utterances[0].path
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=path.name):
-        found.features(found.utterances[0])
+        found.data.features(found.data.utterances[0])
 
 
 def test_rows_of_a_step_are_about_as_long_as_each_other(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_going_on_from_a_cursor_hears_the_same_to_the_bit(folder: Path) -> None:
 @pytest.mark.parametrize("options", [{"features": "fbank", "deltas": 2}, {"features": "wave"}, {"features": "mfcc"}])
 def test_a_batch_of_any_feature_is_as_wide_as_the_recipe_says(folder: Path, options: dict[str, Any]) -> None:
     data = SpeechData(source=str(folder), rows=4, length=25, **options)
-    batch = SpeechStream(data, 0).batch(np.arange(4), 0, 0)
+    batch = SpeechStream(SpeechSet(data), 0).batch(np.arange(4), 0, 0)
     assert batch.frames.shape == (4, data.longest, data.width)
     assert (batch.frames_in == data.longest).any() and np.isfinite(batch.frames).all()
 
@@ -173,11 +173,11 @@ def test_mixed_rates_are_resampled(tmp_path: Path) -> None:
         soundfile.write(tmp_path / f"{rate:05}.wav", 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate), rate)
     found = stream(tmp_path, rows=1)
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    assert {u.rate for u in found.utterances} == {48000, 44100, 16000, 8000} and {
-        u.frames for u in found.utterances
+    assert {u.rate for u in found.data.utterances} == {48000, 44100, 16000, 8000} and {
+        u.frames for u in found.data.utterances
     } == {98}
-    for utterance in found.utterances:
-        sound = found.sound(utterance)
+    for utterance in found.data.utterances:
+        sound = found.data.sound(utterance)
         assert len(sound) == 16000
         np.testing.assert_allclose(sound[1000:-1000], expected[1000:-1000], atol=1e-3)
 

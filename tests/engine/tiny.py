@@ -21,6 +21,8 @@ class TinyData:
 
     def __init__(self) -> None:
         base = chance.uniform("tiny", np.arange(EXAMPLES)[:, None], np.arange(SIDE * SIDE)[None])
+        self.facts = {"in_channels": 1, "image": SIDE}
+        self.hash, self.altered = "tiny", "they are others"
         self.pixels = (255 * np.cumsum(base, 1) / (SIDE * SIDE)).astype(np.uint8).reshape(EXAMPLES, 1, SIDE, SIDE)
 
 

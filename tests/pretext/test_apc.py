@@ -11,7 +11,7 @@ from chirps import write_chirps
 
 from sesame import config
 from sesame.data.batch import Cursor, SpeechBatch
-from sesame.data.speech import SpeechStream, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
 from sesame.pretext.apc import Apc
@@ -93,7 +93,8 @@ def test_utterances_do_not_see_each_other() -> None:
 
 def test_it_learns_to_predict_chirps_better_than_repeating_the_last_frame(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    stream = SpeechStream(config.SpeechData(source=str(write_chirps(tmp_path)), mels=20, rows=8, length=128), seed=0)
+    data = config.SpeechData(source=str(write_chirps(tmp_path)), mels=20, rows=8, length=128)
+    stream = SpeechStream(SpeechSet(data), seed=0)
     whole = objective().train()
     optimizer = torch.optim.AdamW(whole.parameters(), lr=3e-3)
     for _, step in zip(range(60), stream.train(Cursor(), 0, 60, 1), strict=False):

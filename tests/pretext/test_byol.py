@@ -9,7 +9,7 @@ import torch
 
 from sesame import config
 from sesame.data.batch import Cursor, ImageBatch
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.models.convnet import ConvNet
 from sesame.pretext.base import Objective
 from sesame.pretext.byol import Byol
@@ -27,7 +27,7 @@ def objective(c: config.Byol = TINY, sizes: config.ConvNet = SMALL) -> Objective
 
 
 def batch(rows: int = 24) -> ImageBatch:
-    return next(ImageStream(config.ImageData(rows=rows), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
+    return next(ImageStream(ImageSet(config.ImageData(rows=rows)), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
 
 
 def test_the_loss_is_the_sum_of_both_directions_of_the_squared_distance_of_unit_vectors() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from sesame import config
 from sesame.data.batch import Cursor, Pixels
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.engine.optim import Optimizer, rate_at
 from sesame.models.convnet import ConvNet
 from sesame.pretext import build
@@ -31,7 +31,7 @@ def trained(task: config.Pretext, predictor: bool) -> Objective:
     if not predictor:
         whole.pretext.predictor = nn.Identity()
     optimizer = Optimizer(whole, DESCENT)
-    stream = ImageStream(config.ImageData(rows=32), seed=0)
+    stream = ImageStream(ImageSet(config.ImageData(rows=32)), seed=0)
     for step, data in enumerate(itertools.islice(stream.train(Cursor(), 0, STEPS, 1), STEPS)):
         (term,) = whole(whole.pretext.split(data.parts[0])).values()
         (term.sum / term.count).backward()
@@ -42,7 +42,7 @@ def trained(task: config.Pretext, predictor: bool) -> Objective:
 
 def spread(whole: Objective) -> float:
     """Standard deviation of the projections at length 1, as a share of that of even directions, 1/√d."""
-    pixels = torch.from_numpy(ImageStream(config.ImageData(), 0).pixels).float() / 255
+    pixels = torch.from_numpy(ImageStream(ImageSet(config.ImageData()), 0).pixels).float() / 255
     with torch.no_grad():
         z = nn.functional.normalize(whole.pretext.projector(whole.backbone(Pixels(pixels)).last), dim=1)
     return float(z.std(0).mean()) * z.shape[1] ** 0.5

@@ -9,7 +9,7 @@ from small_frames import BOTH_SIDES, objective
 
 from sesame import config
 from sesame.data.batch import Cursor
-from sesame.data.speech import SpeechStream
+from sesame.data.speech import SpeechSet, SpeechStream
 from sesame.errors import UserError
 from sesame.pretext.base import Teacher
 from sesame.pretext.frame_spans import hidden_frames
@@ -18,18 +18,17 @@ TASK = config.Hubert(clusters=7, span=3)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> config.SpeechData:
+def data(tmp_path_factory: pytest.TempPathFactory) -> SpeechSet:
     folder = write_chirps(tmp_path_factory.mktemp("chirps"))
-    return config.SpeechData(source=str(folder), mels=20, rows=8, length=20)
+    return SpeechSet(config.SpeechData(source=str(folder), mels=20, rows=8, length=20))
 
 
-def frames_with_labels(data: config.SpeechData, artifact: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    stream = SpeechStream(data, 0)
+def frames_with_labels(data: SpeechSet, artifact: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     edges = artifact["offsets"]
-    return [(stream.features(u), artifact["labels"][edges[i] : edges[i + 1]]) for i, u in enumerate(stream.utterances)]
+    return [(data.features(u), artifact["labels"][edges[i] : edges[i + 1]]) for i, u in enumerate(data.utterances)]
 
 
-def test_every_frame_has_the_label_of_the_nearest_cluster_mean(data: config.SpeechData) -> None:
+def test_every_frame_has_the_label_of_the_nearest_cluster_mean(data: SpeechSet) -> None:
     found = frames_with_labels(data, objective(TASK).pretext.prepare(data))
     assert all(len(frames) == len(labels) for frames, labels in found)
     frames, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -39,12 +38,12 @@ def test_every_frame_has_the_label_of_the_nearest_cluster_mean(data: config.Spee
     assert (nearest == labels).mean() > 0.9  # minibatch k-means is near a fixed point of Lloyd's
 
 
-def test_labels_are_the_same_every_time(data: config.SpeechData) -> None:
+def test_labels_are_the_same_every_time(data: SpeechSet) -> None:
     first, second = (objective(TASK).pretext.prepare(data) for _ in range(2))
     assert all((first[name] == second[name]).all() for name in first)
 
 
-def test_the_loss_is_cross_entropy_at_hidden_frames_wherever_the_utterance_is_cut(data: config.SpeechData) -> None:
+def test_the_loss_is_cross_entropy_at_hidden_frames_wherever_the_utterance_is_cut(data: SpeechSet) -> None:
     whole = objective(TASK)
     artifact = whole.pretext.prepare(data)
     whole.pretext.recall(artifact)
@@ -66,11 +65,11 @@ def test_the_loss_is_cross_entropy_at_hidden_frames_wherever_the_utterance_is_cu
     assert term.count == hidden.sum() and float(term.sum.detach()) == pytest.approx(total, rel=1e-5)
 
 
-def test_the_second_iteration_clusters_a_hidden_layer(data: config.SpeechData) -> None:
+def test_the_second_iteration_clusters_a_hidden_layer(data: SpeechSet) -> None:
     teacher = objective(config.Mockingjay())
     second = objective(config.Hubert(clusters=7, labels="a run", layer=1))
     first = objective(TASK).pretext.prepare(data)
-    found = second.pretext.prepare(data, Teacher(teacher.backbone, data))
+    found = second.pretext.prepare(data, Teacher(teacher.backbone, data.config))
     assert (found["offsets"] == first["offsets"]).all() and (found["labels"] != first["labels"]).any()
 
 
@@ -82,21 +81,21 @@ def test_the_second_iteration_clusters_a_hidden_layer(data: config.SpeechData) -
     ],
 )
 def test_a_teacher_that_does_not_fit_is_named(
-    data: config.SpeechData, task: config.Hubert, heard: dict[str, int], message: str
+    data: SpeechSet, task: config.Hubert, heard: dict[str, int], message: str
 ) -> None:
     import msgspec
 
-    theirs = msgspec.structs.replace(data, **heard)
+    theirs = msgspec.structs.replace(data.config, **heard)
     with pytest.raises(UserError, match=message):
         objective(task).pretext.prepare(data, Teacher(objective(config.Mockingjay(), BOTH_SIDES).backbone, theirs))
 
 
-def test_more_clusters_than_frames_are_refused(data: config.SpeechData) -> None:
+def test_more_clusters_than_frames_are_refused(data: SpeechSet) -> None:
     with pytest.raises(UserError, match=r"--pretext\.clusters"):
         objective(config.Hubert(clusters=5000)).pretext.prepare(data)
 
 
-def test_changed_data_are_named(data: config.SpeechData) -> None:
+def test_changed_data_are_named(data: SpeechSet) -> None:
     whole = objective(TASK)
     with pytest.raises(UserError, match="data changed"):
         whole.pretext.split(next(SpeechStream(data, 0).train(Cursor(), 0, 9, 1)).parts[0])

@@ -7,7 +7,7 @@ import torch
 
 from sesame import config
 from sesame.data.batch import Cursor
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.models.convnet import ConvNet
 from sesame.pretext.base import Objective
 from sesame.pretext.mocov3 import MocoV3, mlp
@@ -26,7 +26,7 @@ def objective(c: config.MocoV3 = TINY) -> Objective:
 
 
 def split(whole: Objective):
-    batch = next(ImageStream(config.ImageData(rows=10), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
+    batch = next(ImageStream(ImageSet(config.ImageData(rows=10)), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
     return whole.pretext.split(batch)
 
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from sesame import config
 from sesame.data.batch import Cursor
 from sesame.data.contact_sheet import chosen, contact_sheet
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.models.convnet import ConvNet
 from sesame.pretext.base import Objective
 from sesame.pretext.simclr import SimClr, nt_xent, projector
@@ -24,11 +24,11 @@ def objective(c: config.SimClr = TINY) -> Objective:
 
 
 def batch(rows: int = 12):
-    return next(ImageStream(config.ImageData(rows=rows), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
+    return next(ImageStream(ImageSet(config.ImageData(rows=rows)), seed=0).train(Cursor(), 0, 1, 1)).parts[0]
 
 
 def test_its_picture_is_the_contact_sheet_of_the_runs_own_views():
-    stream = ImageStream(config.ImageData(), seed=5)
+    stream = ImageStream(ImageSet(config.ImageData()), seed=5)
     found = objective().pretext.picture(stream)
     expected = contact_sheet(stream, TINY.views, chosen(stream, 4, 5), 4, 5, "Images, and views of them")
     assert found.tobytes() == expected.tobytes()

@@ -7,6 +7,8 @@ from chirps import write_chirps
 from small_store import random_documents, store_of
 
 from sesame import config
+from sesame.data.images import ImageSet
+from sesame.data.speech import SpeechSet
 from sesame.data.text import TextSet
 from sesame.engine import build as building
 from sesame.engine.build import Model
@@ -46,23 +48,24 @@ def text(folder: Path, task: config.Pretext | None = None, seed: int = 0, **shap
 
 def images(seed: int = 0) -> tuple[Model, Ask]:
     """BYOL on the built-in digits."""
-    source = config.ImageData(rows=64)
+    data = ImageSet(config.ImageData(rows=64))
     recipe = config.Recipe(
         name="tiny",
-        data=source,
+        data=data.config,
         backbone=config.ConvNet(channels=(6, 10)),
         pretext=config.Byol(views=config.VIEWS["digits"], hidden=12, out=8),
         threads=1,
         seed=seed,
     )
-    return model_of(recipe, source, seed), Ask(data=source)
+    return model_of(recipe, data, seed), Ask(data=data)
 
 
 def speech(folder: Path, seed: int = 0, **shape: object) -> tuple[Model, Ask]:
     """APC on sixty chirps."""
     source = config.SpeechData(source=str(write_chirps(folder / "chirps", 60)), mels=20, rows=4, length=32)
+    data = SpeechSet(source)
     backbone = config.Transformer(**(SHAPE | {"input": "frames", "kinds": 0, "causal": True} | shape))
     recipe = config.Recipe(
         name="tiny", data=source, backbone=backbone, pretext=config.Apc(ahead=3), threads=1, seed=seed
     )
-    return model_of(recipe, source, seed), Ask(data=source)
+    return model_of(recipe, data, seed), Ask(data=data)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sesame import config
+from sesame.data.images import ImageSet
 from sesame.errors import UserError
 from sesame.probes import Ask, alignment
 from sesame.probes.alignment import measure
@@ -33,9 +34,9 @@ def by_hand(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
 def test_of_every_method_the_measures_are_those_of_the_formulas(name, monkeypatch):
     monkeypatch.setattr(alignment, "LIGHT", 40)
     monkeypatch.setattr(alignment, "TOGETHER", 16)
-    source = config.ImageData(rows=64)
+    source = ImageSet(config.ImageData(rows=64))
     net = config.ConvNet(channels=(6, 10))
-    recipe = config.Recipe(name="tiny", data=source, backbone=net, pretext=TASKS[name], threads=1)
+    recipe = config.Recipe(name="tiny", data=source.config, backbone=net, pretext=TASKS[name], threads=1)
     model = probed.model_of(recipe, source)
     whole = model.objective
     (batch,) = whole.pretext.stream(source, 0).held_out(40)

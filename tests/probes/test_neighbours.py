@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sesame import config
 from sesame.data.batch import Pixels
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.errors import UserError
 from sesame.probes import Ask, Item, Value, neighbours
 from sesame.probes.neighbours import NEIGHBOURS, TEMPERATURE, Labelled, knn, linear, measure
@@ -69,7 +69,7 @@ def test_digits_are_told_apart_by_a_network_and_by_their_pixels():
     answers = list(measure(model, ask))
     values = {(v.metric, v.group): v for v in answers if isinstance(v, Value)}
     items = [i for i in answers if isinstance(i, Item)]
-    stream = ImageStream(config.ImageData(), 0)
+    stream = ImageStream(ImageSet(config.ImageData()), 0)
     away = set(stream.key[stream.away].tolist())
     for metric in ("knn", "linear"):
         mine = [item for item in items if item.metric == metric]
@@ -106,7 +106,7 @@ def test_the_light_form_takes_a_keyed_choice(monkeypatch):
     assert first == again and len(first) == 60
     everything = {v.group: v.n for v in measure(model, Ask(data=ask.data, full=True)) if v.metric == "knn" and
                   isinstance(v, Value)}  # fmt: skip
-    assert everything[""] == len(ImageStream(config.ImageData(), 0).away)
+    assert everything[""] == len(ImageStream(ImageSet(config.ImageData()), 0).away)
 
 
 def test_labels_come_with_the_images():
@@ -121,4 +121,4 @@ def test_images_without_labels_are_refused_by_name(tmp_path):
     model, ask = probed.images()
     data = config.ImageData(source=str(tmp_path / "flat.npy"), rows=4, cache=str(tmp_path))
     with pytest.raises(UserError, match=r"neighbours needs labels, and .*flat.npy has none"):
-        list(measure(model, dataclasses.replace(ask, data=data)))
+        list(measure(model, dataclasses.replace(ask, data=ImageSet(data))))

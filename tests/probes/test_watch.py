@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from watched import QUIET, probe
 
+from sesame.data.text import TextSet
 from sesame.engine import checkpoint
 from sesame.engine.build import load
 from sesame.errors import UserError
@@ -154,12 +155,10 @@ def test_a_folder_of_published_models(published, norm, tmp_path):
 
 
 def test_a_run_whose_text_is_gone_is_measured_without_it(copied, norm, monkeypatch, caplog):
-    from sesame.engine import build
-
-    monkeypatch.setattr(build, "identity_of", lambda data: "other")
+    monkeypatch.setattr(TextSet, "hash", "other")
     assert watch(copied, [norm], threads=1, steps=[0]).measured == 1
     assert values(copied, "held_out") == {0: 0.0}
-    assert "its data are gone (they were prepared anew)" in caplog.text
+    assert "holds other text than it did, or was prepared with another tokenizer)" in caplog.text
 
 
 def test_what_is_measured_where_nobody_says_what(copied, norm, tmp_path, monkeypatch):

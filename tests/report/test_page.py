@@ -235,6 +235,22 @@ def test_a_run_that_drew_its_examples_has_them_in_the_page_itself(folders, tmp_p
     assert "with the crops outlined" in text
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        (("a", config.ImageData()), ("b", config.ImageData()), True),
+        (("a", config.ImageData()), ("a", config.ImageData()), False),
+        (("a", config.ImageData()), ("", config.ImageData()), False),
+        (("", config.SpeechData()), ("", config.ImageData()), True),
+    ],
+)
+def test_losses_on_data_that_are_known_to_be_different_are_not_compared(first, second, apart, tmp_path):
+    for name, (data, source) in (("one", first), ("two", second)):
+        write_run(tmp_path / name, recipe(data=source, pretext=config.SimClr()), data=data)
+    notes = compose(*open_folders([tmp_path / "one", tmp_path / "two"])).notes
+    assert any("These runs read different data" in note for note in notes) == apart
+
+
 def test_the_key_of_tasks_has_the_arms_that_were_learned_from_and_no_others(folders):
     text = page.render(compose(*open_folders([folders[2]])))
     told = text.partition("Each task is learned from several starts: ")[2].partition("</p>")[0]

@@ -5,6 +5,7 @@ from pathlib import Path
 from small_store import random_documents, store_of
 
 from sesame import config
+from sesame.data.images import ImageSet
 from sesame.data.text import TextSet
 from sesame.engine import build as building
 from sesame.engine.build import Model
@@ -39,4 +40,4 @@ def images() -> tuple[Model, config.ImageData]:
     source = config.ImageData(rows=64)
     task = config.Byol(views=config.VIEWS["digits"], hidden=12, out=8)
     recipe = config.Recipe(name="tiny", data=source, backbone=config.ConvNet(channels=(6, 10)), pretext=task, threads=1)
-    return model_of(recipe, source), source
+    return model_of(recipe, ImageSet(source)), source

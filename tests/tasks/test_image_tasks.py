@@ -14,7 +14,7 @@ from small_model import make
 from sesame import config
 from sesame.config import FineTune
 from sesame.data.batch import Pixels
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.engine import build as building
 from sesame.engine.build import Model
 from sesame.errors import UserError
@@ -46,7 +46,7 @@ def model():
 
 
 def test_what_is_tested_is_what_pretraining_holds_out(digits):
-    stream = ImageStream(config.ImageData(), 0)
+    stream = ImageStream(ImageSet(config.ImageData()), 0)
     content = {e.content for e in digits.test}
     assert content == set(stream.key[stream.away].tolist())
     assert not content & {e.content for e in (*digits.train, *digits.dev)}

@@ -50,16 +50,14 @@ def views_command(argv: list[str]) -> int:
         raise UserError(f"--images {o.images} --views {o.views}: at least 1 of each was expected.")
     views = views_of(o.recipe)
     from sesame.data.contact_sheet import chosen, contact_sheet
-    from sesame.data.images import ImageStream
+    from sesame.data.images import ImageSet, ImageStream
 
     try:
-        stream = ImageStream(
-            ImageData(
-                source=o.source, rows=1, size=o.size, channels=o.channels, image_field=o.image_field,
-                label_field=o.label_field, skip_bad=o.skip_bad,
-            ),
-            o.seed,
+        data = ImageData(
+            source=o.source, rows=1, size=o.size, channels=o.channels, image_field=o.image_field,
+            label_field=o.label_field, skip_bad=o.skip_bad,
         )  # fmt: skip
+        stream = ImageStream(ImageSet(data), o.seed)
     except UserError as error:
         raise UserError(str(error).replace("--data.", "--")) from None
     images = chosen(stream, o.images, o.seed)

@@ -6,26 +6,23 @@ from sesame import config
 
 
 def open_data(c: config.Data) -> Any:
-    """What a recipe trains on, ready for `Pretext.stream`. Text is an opened token store; images and speech are
-    small enough that their streams open them."""
+    """What a recipe trains on, ready for `Pretext.stream`: a TextSet, an ImageSet or a SpeechSet.
+
+    Each has the `config` that it was opened by; `facts`, what it knows of a backbone's FACTS; `hash`, of its content;
+    and `altered`, what to say where that is not the hash it had. Images and sounds are read when first asked for, once.
+    """
     if isinstance(c, config.TextData):
         from sesame.data.text import TextSet
 
         return TextSet.open(c)
-    return c
+    if isinstance(c, config.SpeechData):
+        from sesame.data.speech import SpeechSet
+
+        return SpeechSet(c)
+    from sesame.data.images import ImageSet
+
+    return ImageSet(c)
 
 
 FACTS = ("vocab", "features", "in_channels", "image")
 """Fields of a backbone that are 0 where they are left to the data."""
-
-
-def facts(c: config.Data, data: Any) -> dict[str, int]:
-    """What the data say of these."""
-    if isinstance(c, config.TextData):
-        return {"vocab": data.vocabulary.size}
-    if isinstance(c, config.SpeechData):
-        return {"features": c.width}
-    from sesame.data.images import open_source
-
-    channels, height = open_source(c).pixels.shape[1:3]
-    return {"in_channels": channels, "image": height}

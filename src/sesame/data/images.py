@@ -1,6 +1,8 @@
 """Images in keyed order. `digits` is built in: 1797 handwritten digits of 8x8 grey pixels (scikit-learn)."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -9,7 +11,7 @@ from sesame.config import ImageData
 from sesame.data.batch import Cursor, ImageBatch, Step
 from sesame.data.decoding import content_keys
 from sesame.data.image_store import Images, open_images
-from sesame.data.order import HELD_OUT_SEED, Order, held_out
+from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out
 from sesame.errors import UserError
 
 
@@ -36,17 +38,42 @@ def open_source(data: ImageData) -> Images:
     return Images(pixels, content_keys(pixels), label, names, {})
 
 
+@dataclass(frozen=True)
+class ImageSet:
+    """A source of images, opened when it is first asked for, and how to read it."""
+
+    config: ImageData
+
+    @cached_property
+    def images(self) -> Images:
+        return open_source(self.config)
+
+    @property
+    def hash(self) -> str:
+        """Of what the images show, in their order. Labels are no part of it: no pretext task reads them."""
+        return hash_of(self.images.key)
+
+    @property
+    def altered(self) -> str:
+        return f"{self.config.source} holds other images than it did, as where files were added, removed or edited"
+
+    @property
+    def facts(self) -> dict[str, int]:
+        channels, height = self.images.pixels.shape[1:3]
+        return {"in_channels": channels, "image": height}
+
+
 class ImageStream:
     """A set of images as batches; a tenth, by hash of content, is held out."""
 
-    def __init__(self, data: ImageData, seed: int, rank: int = 0, world: int = 1):
-        images = open_source(data)
+    def __init__(self, data: ImageSet, seed: int, rank: int = 0, world: int = 1):
+        images, rows = data.images, data.config.rows
         self.pixels, self.key, self.label, self.names = images.pixels, images.key, images.label, images.names
         self.skipped = images.skipped
-        self.seed, self.rows = seed, data.rows
+        self.seed, self.rows = seed, rows
         away = held_out(self.key)
         self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
-        self.order = Order(len(self.training), data.rows, seed, rank, world)
+        self.order = Order(len(self.training), rows, seed, rank, world)
 
     def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
         """Step after step from `cursor`, endlessly; `step` and `steps` mean nothing to images."""

@@ -4,6 +4,7 @@ Every epoch is a keyed permutation of all things, cut into whole steps; what is 
 fewer than one step, and other things every time. A position is `Cursor(epoch, row)` and is reached directly.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,11 @@ HELD_OUT_SEED = 0
 def held_out(key: UInt64[np.ndarray, " thing"]) -> Bool[np.ndarray, " thing"]:
     """Which things are held out: a matter of their content alone, so equal things are on one side."""
     return chance.uniform("held-out", key) < HELD_OUT
+
+
+def hash_of(key: UInt64[np.ndarray, " thing"]) -> str:
+    """Of the content of all things, as they stand in line: an order is one of places, so it matters who has which."""
+    return hashlib.blake2b(key.astype("<u8").tobytes(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt64
 
 from sesame.config import SpeechData
 from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, SpeechBatch, Step
 from sesame.data.features import Features
-from sesame.data.order import HELD_OUT_SEED, Order, held_out
+from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out
 from sesame.data.sound import read_sound, resampled_size
 from sesame.data.sources import Skips
 from sesame.data.utterance import Utterance
@@ -25,24 +27,73 @@ SHOWN = 9
 """Utterances of the picture."""
 
 
+@dataclass(frozen=True)
+class SpeechSet:
+    """A source of speech, opened when it is first asked for, and how it is heard."""
+
+    config: SpeechData
+    skips: Skips = field(default_factory=Skips, init=False, repr=False, compare=False)
+    """What was left out, once it is open."""
+
+    @cached_property
+    def utterances(self) -> list[Utterance]:
+        found = utterances(self.config, self.skips)
+        for reason, skip in self.skips.report().items():
+            log.warning("%s: %d left out: %s (%s)", self.config.source, skip.count, reason, "; ".join(skip.examples))
+        return found
+
+    @cached_property
+    def key(self) -> UInt64[np.ndarray, " utterance"]:
+        return np.array([u.key for u in self.utterances], np.uint64)
+
+    @property
+    def hash(self) -> str:
+        """Of what is heard, in its order. Where the files lie and what is said of them are no part of it."""
+        return hash_of(self.key)
+
+    @property
+    def altered(self) -> str:
+        return f"{self.config.source} holds other sounds than it did, as where files were added, removed or edited"
+
+    @property
+    def facts(self) -> dict[str, int]:
+        return {"features": self.config.width}
+
+    @cached_property
+    def to_frames(self) -> Features:
+        return Features(self.config)
+
+    def features(self, utterance: Utterance) -> Float[np.ndarray, "frame feature"]:
+        """All frames of an utterance."""
+        return self.to_frames([self.sound(utterance)])[0]
+
+    def sound(self, utterance: Utterance) -> Float[np.ndarray, " sample"]:
+        """What is heard, at the rate of the recipe."""
+        rate = self.config.sample_rate
+        sound = read_sound(utterance.path, rate, utterance.start, utterance.end)
+        if len(sound) != (promised := resampled_size(utterance.samples, utterance.rate, rate)):
+            raise UserError(
+                f"{utterance.where}: {promised / rate:.2f} s of sound were there at first, now it is "
+                f"{len(sound) / rate:.2f}. The file was changed meanwhile. Start again."
+            )
+        return sound
+
+
 class SpeechStream:
     """Utterances in keyed order; a tenth, by hash of content, is held out.
 
     Each utterance is normalised as a whole; one longer than a row is cut at a place that changes with the epoch.
     """
 
-    def __init__(self, data: SpeechData, seed: int, rank: int = 0, world: int = 1):
-        self.data, self.seed, self.skips = data, seed, Skips()
-        self.to_frames = Features(data)
-        self.utterances = utterances(data, self.skips)
-        for reason, skip in self.skips.report().items():
-            log.warning("%s: %d left out: %s (%s)", data.source, skip.count, reason, "; ".join(skip.examples))
-        self.key = np.array([u.key for u in self.utterances], np.uint64)
-        self.frames = np.minimum([u.frames for u in self.utterances], data.longest)
+    def __init__(self, data: SpeechSet, seed: int, rank: int = 0, world: int = 1):
+        c = data.config
+        self.data, self.seed, self.rows, self.width = data, seed, c.rows, c.width
+        self.key = data.key
+        self.frames = np.minimum([u.frames for u in data.utterances], c.longest)
         away = held_out(self.key)
         self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
         sizes_of = self.frames[self.training]
-        self.order = Order(len(self.training), data.rows, seed, rank, world, sizes_of, data.bucket)
+        self.order = Order(len(self.training), c.rows, seed, rank, world, sizes_of, c.bucket)
 
     def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
         """Step after step from `cursor`, endlessly; `step` and `steps` mean nothing to speech."""
@@ -54,15 +105,15 @@ class SpeechStream:
         """At most `rows` utterances that training never hears, the same for every run and process."""
         chosen = self.away[:rows]
         chosen = chosen[np.argsort(self.frames[chosen], kind="stable")]  # little padding
-        for start in range(0, len(chosen), self.data.rows):
-            yield self.batch(chosen[start : start + self.data.rows], HELD_OUT_SEED, epoch=0)
+        for start in range(0, len(chosen), self.rows):
+            yield self.batch(chosen[start : start + self.rows], HELD_OUT_SEED, epoch=0)
 
     def batch(self, utterance: Int[np.ndarray, " row"], seed: int, epoch: int) -> SpeechBatch:
         """The utterances of these numbers, as wide as the longest of them."""
         frames_in, key = self.frames[utterance], self.key[utterance]
-        frames = np.zeros((len(utterance), int(frames_in.max()), self.data.width), np.float32)
-        chosen = [self.utterances[number] for number in utterance.tolist()]
-        for row, whole in enumerate(self.to_frames([self.sound(one) for one in chosen])):
+        frames = np.zeros((len(utterance), int(frames_in.max()), self.width), np.float32)
+        chosen = [self.data.utterances[number] for number in utterance.tolist()]
+        for row, whole in enumerate(self.data.to_frames([self.data.sound(one) for one in chosen])):
             size = int(frames_in[row])
             start = cut_at(len(whole), size, seed, epoch, chosen[row].key)
             frames[row, :size] = whole[start : start + size]
@@ -72,22 +123,7 @@ class SpeechStream:
         """Spectrograms of some utterances."""
         from sesame.data.spectrograms import spectrograms
 
-        return spectrograms(self.utterances, self.data, SHOWN)
-
-    def features(self, utterance: Utterance) -> Float[np.ndarray, "frame feature"]:
-        """All frames of an utterance."""
-        return self.to_frames([self.sound(utterance)])[0]
-
-    def sound(self, utterance: Utterance) -> Float[np.ndarray, " sample"]:
-        """What is heard, at the rate of the recipe."""
-        rate = self.data.sample_rate
-        sound = read_sound(utterance.path, rate, utterance.start, utterance.end)
-        if len(sound) != (promised := resampled_size(utterance.samples, utterance.rate, rate)):
-            raise UserError(
-                f"{utterance.where}: {promised / rate:.2f} s of sound were there at first, now it is "
-                f"{len(sound) / rate:.2f}. The file was changed meanwhile. Start again."
-            )
-        return sound
+        return spectrograms(self.data.utterances, self.data.config, SHOWN)
 
 
 def cut_at(whole: int, size: int, seed: int, epoch: int, key: int) -> int:

@@ -57,6 +57,8 @@ class TextSet:
 
     @classmethod
     def open(cls, c: TextData) -> "TextSet":
+        if not c.store:  # else it would be looked for in the working folder
+            raise UserError("No text was named. Give files, a folder or what `sesame data prepare` made (--data).")
         return cls(TokenStore.open(c.store), c)
 
     @cached_property
@@ -68,6 +70,15 @@ class TextSet:
     def hash(self) -> str:
         """Of the text, its tokenizer, and what a twin run reads otherwise."""
         return self.store.hash + (fingerprint(self.config.twin) if self.config.twin else "")
+
+    @property
+    def altered(self) -> str:
+        twin = f" or {self.config.twin.folder}" if self.config.twin else ""
+        return f"{self.store.path}{twin} holds other text than it did, or was prepared with another tokenizer"
+
+    @property
+    def facts(self) -> dict[str, int]:
+        return {"vocab": self.vocabulary.size}
 
 
 class TextStream:

@@ -10,9 +10,7 @@ import torch
 
 from sesame import config, interop, models, pretext
 from sesame.config import Recipe
-from sesame.data import facts
 from sesame.data.chance import seed_for
-from sesame.data.text import TextSet
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint, distributed, machine
 from sesame.engine.run import TOKENIZER, Run, is_run
@@ -57,8 +55,14 @@ def vocabulary_of(data: Any) -> Vocabulary | None:
 
 
 def identity_of(data: Any) -> str:
-    """Hash of prepared text and its tokenizer; empty for data that name themselves in the recipe."""
-    return data.hash if isinstance(data, TextSet) else ""
+    """Hash of what a run learns from: the same wherever it is kept, another if anything in it is another."""
+    return str(data.hash)
+
+
+def altered(data: Any, identity: str) -> str:
+    """In words that `data` are not those of `identity`; "" where they are, or where that is not known: an earlier
+    version kept no identity of images and sounds."""
+    return str(data.altered) if identity not in ("", identity_of(data)) else ""
 
 
 def dtype_of(recipe: Recipe) -> torch.dtype:
@@ -82,7 +86,7 @@ def freeze(recipe: Recipe, data: Any) -> Recipe:
         precision = "bf16" if device == "cuda" else "fp32"
     return msgspec.structs.replace(
         recipe,
-        backbone=_sized(recipe.backbone, facts(recipe.data, data)),
+        backbone=_sized(recipe.backbone, data.facts),
         threads=recipe.threads or cores(),
         device=device,
         precision=precision,
@@ -164,8 +168,9 @@ def recall(objective: Objective, run: Run) -> None:
     """Give the pretext task what it prepared when the run began, if its targets are made of that."""
     if not objective.pretext.recalls:
         return
-    files = sorted(run.artifacts.glob("*.npz"))
+    files = list(run.artifacts.glob("*.npz"))
     if not files:
         raise UserError(f"{run.artifacts} is gone, and with it what the run prepared. Begin a new run.")
-    with np.load(files[0], allow_pickle=False) as file:
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)  # others are of data that it did not go on with
+    with np.load(newest, allow_pickle=False) as file:
         objective.pretext.recall(dict(file))

@@ -118,7 +118,7 @@ def _check(run: Run, at: int) -> TextSet:
     if at >= recipe.steps:
         raise UserError(f"--at {at}: {run.path} has {recipe.steps} steps, so nothing would be left to train.")
     data: TextSet = open_data(recipe.data)
-    if run.config.data != building.identity_of(data):
+    if building.altered(data, run.config.data):
         raise UserError(f"{recipe.data.store} holds other text than {run.path} was trained on. Put its own back.")
     return data
 

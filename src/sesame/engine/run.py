@@ -40,7 +40,7 @@ class Config(Struct, frozen=True, kw_only=True):
     recipe: settings.Recipe
     machine: dict[str, str]
     data: str = ""
-    """Hash of the text and the tokenizer behind the prepared data."""
+    """Hash of what it learns from (`build.identity_of`); empty where an earlier version kept none."""
     origin: str = ""
     """The model whose weights the run starts from; empty for fresh ones."""
 

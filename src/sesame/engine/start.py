@@ -90,8 +90,8 @@ def resume(
     changed = [
         f"{key}: {then} then, {now.get(key)} now" for key, then in run.config.machine.items() if now.get(key) != then
     ]
-    if run.config.data != building.identity_of(data):
-        changed.append("the prepared data were made anew from other text or with another tokenizer")
+    if other := building.altered(data, run.config.data):
+        changed.append(other)
     if changed and not inexact:
         raise UserError(
             f"{run.path} was started under other conditions ({'; '.join(changed)}), so going on would not give the "

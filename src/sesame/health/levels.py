@@ -92,7 +92,7 @@ def _of_images(task: config.Pretext, rows: int) -> Level:
 
 def _unigram(patient: Patient) -> float:
     if not isinstance(patient.data, TextSet):
-        raise NotMeasured(f"its data are gone ({patient.no_data})")
+        raise NotMeasured(patient.no_data)
     store = patient.data.store
     if not store.held_out.any():
         raise NotMeasured("nothing is held out of its text")
@@ -103,6 +103,8 @@ def _mean_frame(patient: Patient) -> float:
     """The mean absolute difference of held-out frames to their mean."""
     if patient.model is None:
         raise NotMeasured(patient.no_model)
+    if patient.data is None:
+        raise NotMeasured(patient.no_data)
     parts = held_out(patient.model, Ask(data=patient.data), FRAMES)
     frames = torch.cat([part.inputs.x.flatten(0, 1)[part.at] for part in parts]).double()
     return float((frames - frames.mean(0)).abs().mean())
@@ -117,8 +119,10 @@ def code_counts(patient: Patient) -> np.ndarray:
 def _code_counts(patient: Patient) -> np.ndarray:
     if patient.model is None:
         raise NotMeasured(patient.no_model)
+    if patient.data is None:
+        raise NotMeasured(patient.no_data)
     task = patient.model.objective.pretext
-    assert isinstance(task, BestRq | Hubert) and isinstance(patient.data, config.SpeechData)
+    assert isinstance(task, BestRq | Hubert)
     size = task.config.codes if isinstance(task, BestRq) else task.config.clusters
     counts = np.zeros(size, np.int64)
     recipe = patient.recipe

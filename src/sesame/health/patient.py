@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sesame.config import Probe
-from sesame.data import open_data
 from sesame.engine import build as building
 from sesame.engine import checkpoint
 from sesame.engine.build import Model
@@ -20,7 +19,7 @@ from sesame.errors import UserError
 from sesame.probes import Ask, find_all
 from sesame.probes.base import NO_LAYER
 from sesame.probes.measuring import FULL, measure
-from sesame.probes.series import unreadable
+from sesame.probes.series import reopened
 from sesame.probes.table import VALUE_SCHEMA, VALUES, Answers, read
 from sesame.processes import cores
 from sesame.report.reading import Pretraining, Row, pretraining
@@ -83,8 +82,13 @@ class Patient:
             self.no_model = str(error)
         self.step = self.model.step if self.model else self.told.step
         self.ended = at is None and self.told.state == "finished"
-        self.no_data = unreadable(self.recipe.data, self.run.config.data)
-        self.data = None if self.no_data else open_data(self.recipe.data)
+        self.data: Any = None
+        self.no_data = ""
+        """Why there are none."""
+        try:
+            self.data = reopened(self.recipe.data, self.run.config.data)
+        except UserError as error:
+            self.no_data = f"its data are gone ({error})"
         self._kept: dict[Hashable, Any] = {}
         self._found: dict[tuple[str, str, bool], Rows | str] = {}
 
@@ -116,7 +120,7 @@ class Patient:
         if known and not random:
             return Rows(name, known)
         if self.data is None and not source:
-            return f"its data are gone ({self.no_data})"
+            return self.no_data
         model = self.random if random else self.model
         if model is None:
             return self.no_model

@@ -133,7 +133,7 @@ def along(held_out: Sequence[Row], training: Sequence[Row], fixed: Sequence[Leve
 def repeated(patient: Patient) -> Check:
     """How often the text was read, and whether the loss on text that was not read tells."""
     if not isinstance(patient.data, TextSet):
-        return not_examined(REPEATED, f"its data are gone ({patient.no_data})")
+        return not_examined(REPEATED, patient.no_data)
     if not patient.logged:
         return not_examined(REPEATED, "nothing is logged yet")
     store = patient.data.store

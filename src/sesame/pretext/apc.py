@@ -12,7 +12,7 @@ from torch import nn
 
 from sesame import config
 from sesame.data.batch import At, SpeechBatch
-from sesame.data.speech import SpeechStream, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.frame_spans import check
@@ -27,7 +27,7 @@ class Apc(Pretext):
         self.config = c
         self.head = nn.Linear(backbone.width, backbone.config.features)
 
-    def stream(self, data: config.SpeechData, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
+    def stream(self, data: SpeechSet, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
         return SpeechStream(data, seed, rank, world)
 
     def split(self, batch: SpeechBatch) -> Split:

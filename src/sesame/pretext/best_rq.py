@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import At, SpeechBatch
-from sesame.data.speech import SpeechStream, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split
 from sesame.pretext.codes import code_counts, code_terms
@@ -39,7 +39,7 @@ class BestRq(Pretext):
         self.register_buffer("projection", nn.init.xavier_uniform_(torch.empty(backbone.config.features, c.code_width)))
         self.register_buffer("codebook", F.normalize(torch.randn(c.codes, c.code_width), dim=-1))
 
-    def stream(self, data: config.SpeechData, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
+    def stream(self, data: SpeechSet, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
         return SpeechStream(data, seed, rank, world)
 
     def split(self, batch: SpeechBatch) -> Split:

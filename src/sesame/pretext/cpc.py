@@ -15,7 +15,7 @@ from torch import nn
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import SpeechBatch
-from sesame.data.speech import SpeechStream, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.frame_spans import check
@@ -31,7 +31,7 @@ class Cpc(Pretext):
         self.encoder = nn.Linear(backbone.config.features, c.width)
         self.predict = nn.ModuleList(nn.Linear(backbone.width, c.width, bias=False) for _ in range(c.ahead))
 
-    def stream(self, data: config.SpeechData, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
+    def stream(self, data: SpeechSet, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
         return SpeechStream(data, seed, rank, world)
 
     def split(self, batch: SpeechBatch) -> Split:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
@@ -20,7 +19,7 @@ from torch import nn
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import At, SpeechBatch
-from sesame.data.speech import SpeechStream, cut_at, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, cut_at, rows_of
 from sesame.data.utterance import Utterance
 from sesame.errors import UserError
 from sesame.models.base import Backbone
@@ -47,24 +46,22 @@ class Hubert(Pretext):
         self.hidden = nn.Parameter(torch.empty(backbone.config.features).uniform_())
         self.labels: dict[int, Int[np.ndarray, " frame"]] = {}
 
-    def stream(self, data: config.SpeechData, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
+    def stream(self, data: SpeechSet, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
         return SpeechStream(data, seed, rank, world)
 
     # ---------------------------------------------------------------------------------------- beforehand
-    def prepare(self, data: config.SpeechData, teacher: Teacher | None = None) -> dict[str, np.ndarray]:
+    def prepare(self, data: SpeechSet, teacher: Teacher | None = None) -> dict[str, np.ndarray]:
         """The cluster of every frame of every utterance, held-out ones included."""
         from sklearn.cluster import MiniBatchKMeans  # half of the time that every command would take to start
 
-        stream = SpeechStream(data, 0)
-        frames = stream.features if teacher is None else listening(stream, teacher, self.config.layer)
-        key = stream.key
-        order = np.argsort(chance.bits("clusters", key), kind="stable")
-        some = list(taken((frames(stream.utterances[i]) for i in order), self.config.sample))
+        frames = data.features if teacher is None else listening(data, teacher, self.config.layer)
+        order = np.argsort(chance.bits("clusters", data.key), kind="stable")
+        some = list(taken((frames(data.utterances[i]) for i in order), self.config.sample))
         found = np.concatenate(some)
         if len(found) < self.config.clusters:
             raise UserError(
-                f"{data.source} has {len(found)} frames, too few for {self.config.clusters} clusters. Give more sound, "
-                "or fewer --pretext.clusters."
+                f"{data.config.source} has {len(found)} frames, too few for {self.config.clusters} clusters. Give more "
+                "sound, or fewer --pretext.clusters."
             )
         log.info("%d clusters are found from %d frames", self.config.clusters, len(found))
         means = MiniBatchKMeans(
@@ -72,9 +69,9 @@ class Hubert(Pretext):
         )
         with threadpool_limits(1):
             means.fit(found)
-            labels = [means.predict(frames(utterance)).astype(np.uint16) for utterance in stream.utterances]
+            labels = [means.predict(frames(utterance)).astype(np.uint16) for utterance in data.utterances]
         offsets = np.cumsum([0, *map(len, labels)])
-        return {"labels": np.concatenate(labels), "offsets": offsets, "key": key}
+        return {"labels": np.concatenate(labels), "offsets": offsets, "key": data.key}
 
     def recall(self, artifact: dict[str, np.ndarray]) -> None:
         edges = artifact["offsets"].tolist()
@@ -115,34 +112,32 @@ def taken(parts: Iterator[np.ndarray], most: int) -> Iterator[np.ndarray]:
             return
 
 
-def listening(stream: SpeechStream, teacher: Teacher, layer: int) -> Frames:
-    """The teacher's states of one layer, for every frame of an utterance as `stream` counts them."""
-    backbone, data = teacher.backbone, teacher.data
-    if not isinstance(data, config.SpeechData):
+def listening(data: SpeechSet, teacher: Teacher, layer: int) -> Frames:
+    """The teacher's states of one layer, for every frame of an utterance as `data` counts them."""
+    backbone, theirs = teacher.backbone, teacher.data
+    if not isinstance(theirs, config.SpeechData):
         raise UserError("--pretext.labels names a run on something else than speech. Choose a run on speech.")
     if not -backbone.depth <= layer < backbone.depth:
         raise UserError(
             f"--pretext.layer {layer}: the run of --pretext.labels has the layers 0 to {backbone.depth - 1}."
         )
-    heard = SpeechStream(
-        msgspec.structs.replace(data, source=stream.data.source, espeak=stream.data.espeak, skip_bad=True), 0
-    )
+    heard = SpeechSet(theirs)  # hears as they do what it is given; their own sounds are not opened
     weight = next(backbone.parameters())
 
     def states(utterance: Utterance) -> Float[np.ndarray, "frame width"]:
         frames, found = torch.from_numpy(heard.features(utterance)).to(weight), []
         with torch.inference_mode():
-            for part in frames.split(data.longest):
+            for part in frames.split(theirs.longest):
                 one = SpeechBatch(
-                    frames=part[None].numpy(), frames_in=np.array([len(part)]), key=stream.key[:1], seed=0, epoch=0
+                    frames=part[None].numpy(), frames_in=np.array([len(part)]), key=data.key[:1], seed=0, epoch=0
                 )
                 found.append(backbone(rows_of(one), layers=True).layers[layer][0].float().numpy())
         return np.concatenate(found)
 
-    one = stream.utterances[0]
-    if (theirs := len(states(one))) != (ours := len(stream.features(one))):
+    one = data.utterances[0]
+    if (there := len(states(one))) != (here := len(data.features(one))):
         raise UserError(
-            f"{one.where}: the run of --pretext.labels hears {theirs} frames where this one hears {ours}. Choose the "
+            f"{one.where}: the run of --pretext.labels hears {there} frames where this one hears {here}. Choose the "
             "same --data.features and --data.stack as its."
         )
     return states

@@ -16,7 +16,7 @@ from torch import nn
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import At, SpeechBatch
-from sesame.data.speech import SpeechStream, rows_of
+from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.models.base import Backbone
 from sesame.pretext.base import Loss, Pretext, Split, Term
 from sesame.pretext.frame_spans import check, covered, span_starts
@@ -36,7 +36,7 @@ class Mockingjay(Pretext):
             nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, backbone.config.features)
         )
 
-    def stream(self, data: config.SpeechData, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
+    def stream(self, data: SpeechSet, seed: int, rank: int = 0, world: int = 1) -> SpeechStream:
         return SpeechStream(data, seed, rank, world)
 
     def split(self, batch: SpeechBatch) -> Split:

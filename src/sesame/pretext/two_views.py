@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 from jaxtyping import UInt8
 from torch import Tensor, from_numpy, nn
 
-from sesame import config
 from sesame.data import views
 from sesame.data.batch import ImageBatch, Movable, Pixels, Stream
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.pretext.base import Pretext, Split
 
 SHOWN = 4
@@ -31,7 +30,7 @@ class TwoViews(Pretext):
     """The loss has one term, of this name."""
     config: Any
 
-    def stream(self, data: config.ImageData, seed: int, rank: int = 0, world: int = 1) -> ImageStream:
+    def stream(self, data: ImageSet, seed: int, rank: int = 0, world: int = 1) -> ImageStream:
         return ImageStream(data, seed, rank, world)
 
     def split(self, batch: ImageBatch) -> Split:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sesame import config
+from sesame.data.images import ImageSet
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes.base import Answer, Ask, Value
@@ -28,7 +28,7 @@ TOGETHER = 512
 
 def measure(model: Model, ask: Ask) -> Iterator[Answer]:
     task: Any = model.objective.pretext
-    if ask.source or not isinstance(ask.data, config.ImageData):
+    if ask.source or not isinstance(ask.data, ImageSet):
         raise UserError("The probe alignment measures the images of the run itself: give no file.")
     if not hasattr(task, "views"):
         raise UserError("The probe alignment measures tasks that compare two views of an image, and this one does not.")

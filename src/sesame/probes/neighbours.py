@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt64
 
-from sesame import config
 from sesame.data import chance
 from sesame.data.batch import Pixels
-from sesame.data.images import ImageStream
+from sesame.data.images import ImageSet, ImageStream
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes.base import NO_LAYER, Answer, Ask, Item, Value
@@ -46,7 +45,7 @@ class Labelled:
 
 
 def measure(model: Model, ask: Ask) -> Iterator[Answer]:
-    if ask.source or not isinstance(ask.data, config.ImageData):
+    if ask.source or not isinstance(ask.data, ImageSet):
         raise UserError("The probe neighbours measures the images of the run itself, with their labels: give no file.")
     pixels, things = ask.once(("neighbours", ask.full), lambda: _images(ask))
     flat = pixels.reshape(len(pixels), -1)
@@ -61,8 +60,8 @@ def _images(ask: Ask) -> tuple[Float[np.ndarray, "image channel height width"], 
     stream = ImageStream(ask.data, 0)
     if stream.label is None:
         raise UserError(
-            f"The probe neighbours needs labels, and {ask.data.source} has none. Give a folder with one per class, "
-            "or leave this probe out."
+            f"The probe neighbours needs labels, and {ask.data.config.source} has none. Give a folder with one per "
+            "class, or leave this probe out."
         )
     both = zip((stream.training, stream.away), FULL if ask.full else LIGHT, strict=True)
     known, asked = (index[np.argsort(chance.bits("neighbours", stream.key[index]))[:most]] for index, most in both)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sesame.config import Data, Recipe
 from sesame.data import open_data
@@ -54,7 +55,7 @@ class Series:
     recipe: Recipe | None = None
     """None for published models, which are text models."""
     data: str = ""
-    """Hash of the run's text and tokenizer."""
+    """Hash of what the run learned from."""
     faults: tuple[str, ...] = ()
     """A line for each checkpoint that is damaged or missing."""
 
@@ -84,13 +85,13 @@ def open_series(name: str) -> Series:
 
 
 # --------------------------------------------------------------------------------------------------- runs
-def unreadable(data: Data, identity: str) -> str:
-    """Why what a run was trained on can no longer be read; "" where it can. Of images and speech, whose sources are
-    opened later, nothing is said here. `identity` is the hash that the run keeps of its text."""
-    try:
-        return "" if building.identity_of(open_data(data)) == identity else "they were prepared anew"
-    except UserError as error:
-        return str(error)
+def reopened(data: Data, identity: str) -> Any:
+    """What a run was trained on. `identity` is the hash that the run keeps of it. Raises UserError where that can no
+    longer be read, or is something else by now."""
+    found = open_data(data)
+    if other := building.altered(found, identity):
+        raise UserError(other)
+    return found
 
 
 def _of_run(path: Path) -> Series:

@@ -26,7 +26,7 @@ from sesame.errors import UserError
 from sesame.probes import PROBES, Ask, Opened, find_all, named
 from sesame.probes.changes import Change, changes
 from sesame.probes.measuring import FULL, measure
-from sesame.probes.series import Saved, Series, open_series, unreadable
+from sesame.probes.series import Saved, Series, open_series, reopened
 from sesame.probes.table import Answers, Tables
 from sesame.processes import Pool, cores
 
@@ -185,14 +185,16 @@ def _measured(
 
 
 def _has_data(series: Series) -> bool:
-    """Whether the text that the run was trained on is still there."""
+    """Whether what the run was trained on is still there."""
     assert series.recipe is not None
-    reason = unreadable(series.recipe.data, series.data)
-    if reason:
+    try:
+        reopened(series.recipe.data, series.data)
+    except UserError as error:
         log.warning(
-            "%s: its data are gone (%s), so probes go without held-out text and word counts.", series.name, reason
+            "%s: its data are gone (%s), so probes go without what is held out and word counts.", series.name, error
         )
-    return not reason
+        return False
+    return True
 
 
 def _begin(

@@ -9,6 +9,7 @@ import msgspec
 
 from sesame.config import TextData
 from sesame.data.store import StoreInfo, read_info
+from sesame.engine.run import Run
 from sesame.errors import UserError
 from sesame.report import figures
 from sesame.report.curves import ARMS
@@ -101,8 +102,8 @@ def compose(
         notes += [f"{run.label}: {note}" for note in missing]
         if found:
             filled[run.label] = found
-    if len({run.run.config.data for run in runs if run.held_out}) > 1:
-        notes.append("These runs read different texts, or cut them differently: their losses cannot be compared.")
+    if _apart([run.run for run in runs if run.held_out]):
+        notes.append("These runs read different data, or cut texts differently: their losses cannot be compared.")
     tasks = [task for tuning in tunings for task in _tasks(tuning, several=len(tunings) > 1)]
     alike = cohorts(measured)
     series = [one.label for one in measured if one.run is None]
@@ -119,6 +120,12 @@ def compose(
         measured=alike,
         learned=learn(alike),
     )
+
+
+def _apart(runs: Sequence[Run]) -> bool:
+    """Whether they are known to have learned from different data; an earlier version kept no hash of images, sounds."""
+    kinds, hashes = {type(run.recipe.data) for run in runs}, {run.config.data for run in runs}
+    return len(kinds) > 1 or len(hashes - {""}) > 1
 
 
 def _tasks(tuning: FineTuning, several: bool) -> Iterator[Task]:

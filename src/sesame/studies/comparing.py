@@ -43,7 +43,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     equal: str
     amount: float
     data: str
-    """Hash of the text and the tokenizer."""
+    """Hash of what the arms learn from; empty where an earlier version compared images or speech."""
     threads: int
     """Of each run."""
     recipes: dict[str, Recipe]
@@ -130,11 +130,11 @@ def _planned(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int, thre
         )
     if there is not None:
         for what, then, now in (
-            ("grid", there.grid, grid.name), ("--data", there.data, identity),
+            ("grid", there.grid, grid.name), ("--data", there.data or identity, identity),
             ("equal", f"{there.amount:g} {there.equal}", f"{grid.amount:g} {grid.equal}"),
         ):  # fmt: skip
             if then != now:
-                said = f"{then} there, {now} here" if what != "--data" else "it was made on other text"
+                said = f"{then} there, {now} here" if what != "--data" else "it was made on other data"
                 raise UserError(f"{out} holds another comparison ({what}: {said}). Nothing was changed. "
                                 "Choose another --out.")  # fmt: skip
         for arm, recipe in recipes.items():
@@ -146,7 +146,8 @@ def _planned(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int, thre
         arm: msgspec.structs.replace(recipe, threads=threads) for arm, recipe in recipes.items() if arm not in known
     }
     decided = {**known, **_with_steps(grid, fresh, out, count)}
-    plan = Plan(grid=grid.name, equal=grid.equal, amount=grid.amount, data=identity, threads=threads, recipes=decided)
+    made_on = there.data if there else identity
+    plan = Plan(grid=grid.name, equal=grid.equal, amount=grid.amount, data=made_on, threads=threads, recipes=decided)
     if fresh:
         out.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -77,9 +77,9 @@ def work(job: Job) -> Done:
     except NotFinite as error:
         return Done({}, None, (f"{job.label} did not get through: {error}",))
     known, broken = _kept(job.folder / MEASURED), []
-    model, found = None, {}
+    model, found, identity = None, {}, identity_of(open_data(job.data))
     for asked in job.measurements:
-        key = config_hash([asked, job.data, identity_of(open_data(job.data))])
+        key = config_hash([asked, job.data, identity])
         if key not in known:
             model = model or load(job.folder)
             log.info("%s: measuring %s", job.label, title(asked))
