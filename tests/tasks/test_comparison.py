@@ -122,6 +122,12 @@ def test_each_arm_takes_its_best_rate_and_the_trial_counts_as_its_first_seed(tra
     assert shown["evaluate", "scratch", 0, 0.1] == 0
 
 
+def test_heads_on_frozen_networks_learn_at_the_rate_of_heads(trained):
+    found = compare(make(), task_data(), FineTune(lr=0.1, head_lr=0.2, freeze=True), seeds=1)
+    assert set(found.result.lr.values()) == {0.2}
+    assert {lr for lr, *_ in trained} == {0.2}
+
+
 def test_the_network_that_is_kept_is_the_pretrained_one_that_is_best_on_dev(trained):
     found = compare(make(), task_data(), FineTune(lr=0.1), seeds=3)
     assert (found.arm, found.best.best.dev["accuracy"]) == ("pretrained", 0.52)

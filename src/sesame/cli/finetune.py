@@ -128,6 +128,9 @@ def finetune_command(argv: list[str]) -> int:
     given = [f"--{name.replace('_', '-')}" for name in ("from_scratch", "alone", "frozen") if getattr(options, name)]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} were given. Leave all but one out; without any, all arms are trained.")
+    names = {word.split("=")[0] for word in argv}
+    if settings.freeze and "--head-lr" not in names and ("--lr" in names or settings.sweep):
+        settings = msgspec.structs.replace(settings, head_lr=settings.lr)  # rates that are named are the head's
     if "--sweep" in argv and not settings.sweep:
         settings = msgspec.structs.replace(settings, sweep=tuple(settings.lr * share for share in RATES))
 

@@ -180,7 +180,7 @@ class FineTune(Struct, frozen=True, kw_only=True):
     lr: Above0 = 5e-4
     """Peak rate; warmed up over a tenth of the steps, then linearly to 0."""
     head_lr: Above0 = 1e-2
-    """The same where the head is trained on a backbone that is not."""
+    """The same where the head is trained on a backbone that is not: with `freeze`, and beside features that stay."""
     sweep: tuple[Above0, ...] = ()
     """Rates that are tried on one seed; the best on dev is taken for all."""
     layer_decay: Annotated[float, Meta(gt=0, le=1)] = 1.0

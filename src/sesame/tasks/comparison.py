@@ -349,7 +349,7 @@ class Comparison:
         """
         share = self.settings.head_lr / self.settings.lr
         return [
-            Job(arm, labels, self.seeds[0], Way(rate * (share if arm in HEAD_ALONE else 1.0), start), trial=True)
+            Job(arm, labels, self.seeds[0], Way(rate * (share if self.head_alone(arm) else 1.0), start), trial=True)
             for arm in self.arms
             if not self.solved(arm)
             for start in (starts_of(self.model.objective.backbone) if arm == "scratch" else (None,))
@@ -364,7 +364,7 @@ class Comparison:
         Without a sweep all have the one rate, and nothing is learned yet.
         """
         c = self.settings
-        ways = {arm: Way(c.head_lr if arm in HEAD_ALONE else c.lr) for arm in self.arms}
+        ways = {arm: Way(c.head_lr if self.head_alone(arm) else c.lr) for arm in self.arms}
         if not c.sweep:
             return ways, {}
         metric = self.data.task.metric
@@ -395,7 +395,7 @@ class Comparison:
         return trained
 
     def train(self, job: Job) -> Trained | None:
-        freeze = self.settings.freeze or job.arm in HEAD_ALONE
+        freeze = self.head_alone(job.arm)
         settings = msgspec.structs.replace(self.settings, lr=job.way.lr, seed=job.seed, freeze=freeze)
         encoded, sequences = self.read_by(job.arm), self.sequences(job)
         try:
@@ -415,6 +415,10 @@ class Comparison:
             return self.encoded
         assert self.raw is not None, "made where the arm is chosen"
         return self.raw
+
+    def head_alone(self, arm: Arm) -> bool:
+        """Whether the arm's network stays as it is."""
+        return self.settings.freeze or arm in HEAD_ALONE
 
     def solved(self, arm: Arm) -> bool:
         """Whether the best head of the arm is worked out, and not trained."""
