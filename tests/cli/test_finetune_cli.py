@@ -140,6 +140,16 @@ def test_a_sweep_without_rates_tries_three_around_lr_from_scratch_too(here):
     assert tried == pytest.approx([1e-3, 3e-3, 9e-3] * 2)  # from both ways to draw fresh weights
 
 
+@pytest.mark.parametrize(
+    ("given", "rate"), [((), 1e-2), (("--lr", "2e-3"), 2e-3), (("--lr", "2e-3", "--head-lr", "3e-3"), 3e-3)]
+)
+def test_heads_on_a_frozen_network_learn_at_their_own_rate_or_the_one_that_is_named(here, given, rate):
+    words = ["--alone", "--freeze", "--seeds", "1", "--out", "heads", *given, *QUICK]
+    assert main(["finetune", "run", "lists", *words]) == 0
+    found = map(json.loads, (here / "heads" / "metrics.jsonl").read_text().splitlines())
+    assert [e["lr"] for e in found if e["event"] == "result"] == pytest.approx([rate])
+
+
 # --------------------------------------------------------------------------------------------- bad input
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

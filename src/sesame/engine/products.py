@@ -34,7 +34,7 @@ GAIN = 1.15
 """How many times as fast oneDNN must be with few rows, so that a measurement's noise does not decide."""
 GAIN_MANY = 1.4
 """The same with many. Products of one shape in a loop flatter it: shapes that change, as in fine-tuning, have to be
-prepared. On a Zen 4 it is 1.05 to 1.35 times as fast in the loop and a third slower there."""
+prepared. On a Zen 4 it is 1.05 to 1.35 times as fast in the loop, and a tenth slower there (docs/results.md)."""
 
 _linear: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 _kernels: library.Library | None = None
