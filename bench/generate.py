@@ -41,6 +41,7 @@ def ours(batch: int, tokens: int) -> tuple[float, int]:
     from sesame.pretext.base import Objective
     from sesame.pretext.causal_lm import CausalLM
     from sesame.tasks.decoders import CausalDecoder
+    from sesame.tasks.generate import ready
     from sesame.tasks.sampling import write
 
     backbone = Transformer(
@@ -72,7 +73,7 @@ def ours(batch: int, tokens: int) -> tuple[float, int]:
         assert written.tokens.shape == (batch, tokens)
         return time.perf_counter() - began
 
-    products.use(products.fastest_reading(torch.get_num_threads(), batch))  # as `sesame generate` does
+    products.use(ready(objective, batch))  # as `sesame generate` does
     write(decoder, read, [2] * batch, how)  # the first time everything is slower
     weights = sum(p.numel() * p.element_size() for name, p in backbone.named_parameters() if "position" not in name)
     return once(), weights

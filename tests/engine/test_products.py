@@ -147,6 +147,7 @@ def test_a_few_rows_go_to_onednn_too_and_give_the_same(rows: int, monkeypatch: p
 def test_what_is_faster_for_a_few_rows_is_measured_once_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setenv("SESAME_CACHE", str(tmp_path))
     asked = []
-    monkeypatch.setattr(products, "fastest", lambda threads, rows: asked.append((threads, rows)) or "onednn")
-    assert [products.fastest_reading(1, rows) for rows in (1, 1, 8, 3)] == ["onednn"] * 4
-    assert asked == [(1, 1), (1, 16), (1, 4)]
+    monkeypatch.setattr(products, "fastest", lambda *of: asked.append(of) or "onednn")
+    sizes = ((1, 1 << 25), (1, (1 << 25) - 9), (8, 1 << 25), (3, (1 << 25) + 1), (3, 1 << 40))
+    assert [products.fastest_reading(1, *of) for of in sizes] == ["onednn"] * 5
+    assert asked == [(1, 1, 1 << 25), (1, 8, 1 << 25), (1, 4, 1 << 26), (1, 4, products.MOST)]

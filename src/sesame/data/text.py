@@ -98,8 +98,9 @@ class TextStream:
         rank: int = 0,
         world: int = 1,
         windows: bool = False,
+        begin: int | None = None,
     ):
-        self.windows = windows
+        self.windows, self.begin = windows, begin
         self.store, self.data, self.pairs, self.seed, self.rank, self.world = store, data, pairs, seed, rank, world
         self._check()
         documents = len(store)
@@ -254,6 +255,7 @@ class TextStream:
             length,
             seed,
             np.repeat([row.epoch for row in rows], sizes),
+            self.begin,
         )
         return as_windows(batch, pieces.written(), store) if self.windows else batch
 
@@ -281,14 +283,16 @@ def assemble(
     length: int,
     seed: int = 0,
     epoch: Int[np.ndarray, " piece"] | None = None,
+    begin: int | None = None,
 ) -> TextBatch:
     """Write the examples of each row out: [CLS] first [SEP], and second [SEP] where there is one.
 
     `pieces` are spans of `ids` and `flags`; `rows` lists pieces. Examples are numbered in the order they are written.
-    `epoch` is that of each piece; 0 where it is not given. What a twin run leaves out stays empty.
+    `epoch` is that of each piece; 0 where it is not given. What a twin run leaves out stays empty. `begin`
+    stands in the place of [CLS] where it is given: for a task that puts its own tokens around a text.
     """
     shape = (len(rows), length)
-    cls, sep = vocabulary.cls, vocabulary.sep
+    cls, sep = vocabulary.cls if begin is None else begin, vocabulary.sep
     out = np.full(shape, vocabulary.pad, np.int64)
     position, kind = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     example, word, special = np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape, bool)

@@ -30,6 +30,8 @@ SMALLEST = 1 << 21
 FEW, FEW_SMALLEST = 64, 1 << 18
 """With so few rows, as when a model writes token after token, what takes time is to read the other matrix: one of so
 many numbers is worth a call."""
+MOST = 1 << 29
+"""Bytes of weights that a measurement reads at most, which are all of a larger model's as far as caches go."""
 GAIN = 1.15
 """How many times as fast oneDNN must be with few rows, so that a measurement's noise does not decide."""
 GAIN_MANY = 1.4
@@ -91,35 +93,35 @@ def chosen(recipe: Recipe, team: Team) -> Products:
 
 
 @cache
-def fastest(threads: int, rows: int = 2048) -> Products:
+def fastest(threads: int, rows: int = 2048, size: int = 0) -> Products:
     """Which is faster on this machine, by products of a small network's shape, forward and backward; with few `rows`,
-    by forward products with matrices that come from memory. Takes a few tenths of a second.
+    by forward products with matrices of `size` bytes. Takes a few tenths of a second.
     """
     if not available():
         return "torch"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     made = torch.Generator().manual_seed(0)
-    work = _reading(rows, made) if rows <= FEW else _layer(rows, made)
+    work, repeats = (_reading(rows, size, made), 2) if rows <= FEW else (_layer(rows, made), 6)
     seconds: dict[Products, float] = {}
     try:
         with torch.inference_mode():
             for _ in range(3):  # in turn, so that another process's load meets both
                 for products in ("torch", "onednn"):
                     with using(products):
-                        seconds[products] = min(seconds.get(products, 1e9), _timed(work))
+                        seconds[products] = min(seconds.get(products, 1e9), _timed(work, repeats))
     finally:
         torch.set_num_threads(before)
     gain = GAIN if rows <= FEW else GAIN_MANY
     return "onednn" if seconds["torch"] > gain * seconds["onednn"] else "torch"
 
 
-def fastest_reading(threads: int, rows: int) -> Products:
-    """`fastest` of few rows as it was measured the first time on this machine: sums in another order could make a model
-    choose another token, and the same seed is to write the same text."""
-    rows = next(most for most in (1, 4, 16, FEW) if rows <= most)
-    made_of = (torch.__version__, machine.cpu_model(), threads, rows, GAIN)
-    found: Products = kept(f"products-{rows}", made_of, Products, lambda: fastest(threads, rows))
+def fastest_reading(threads: int, rows: int, size: int) -> Products:
+    """`fastest` of few rows with weights of `size` bytes, as it was measured the first time on this machine: sums in
+    another order could make a model choose another token, and the same seed is to write the same text."""
+    rows, size = 1 << (rows - 1).bit_length(), min(1 << (size - 1).bit_length(), MOST)
+    made_of = (torch.__version__, machine.cpu_model(), threads, rows, size, GAIN)
+    found: Products = kept(f"products-{rows}", made_of, Products, lambda: fastest(threads, rows, size))
     return found
 
 
@@ -134,14 +136,17 @@ def _layer(rows: int, made: torch.Generator) -> Callable[[], Any]:
     return work
 
 
-def _reading(rows: int, made: torch.Generator) -> Callable[[], Any]:
-    """More numbers than a cache holds."""
+def _reading(rows: int, size: int, made: torch.Generator) -> Callable[[], Any]:
+    """As many numbers as are asked for, since it makes a difference whether a cache holds them: a third of them as the
+    embeddings of a vocabulary, the rest as layers."""
     x = torch.randn(rows, 768, generator=made)
-    weights = torch.randn(8, 2304, 768, generator=made).unbind()
+    many = size // (4 * 768)
+    layers = torch.full((max(1, many * 2 // 3 // 2304), 2304, 768), 0.1)
+    weights = [torch.full((max(1, many // 3), 768), 0.1), *layers.unbind()]
     return lambda: [x @ weight.T for weight in weights]
 
 
-def _timed(work: Callable[[], Any], repeats: int = 6) -> float:
+def _timed(work: Callable[[], Any], repeats: int) -> float:
     work()
     began = time.perf_counter()
     for _ in range(repeats):

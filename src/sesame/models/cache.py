@@ -33,11 +33,11 @@ class Kept:
             shape = (len(key), heads, self.room, key.shape[2] // heads)
             self.key, self.value = key.new_empty(shape), value.new_empty(shape)
         self.length = first + new
-        self.key[:, :, first : self.length] = split_heads(key, heads)
-        self.value[:, :, first : self.length] = split_heads(value, heads)
+        self.key.narrow(2, first, new).copy_(split_heads(key, heads))
+        self.value.narrow(2, first, new).copy_(split_heads(value, heads))
         if not first:
             return key, value
-        return self.key[:, :, : self.length], self.value[:, :, : self.length]
+        return self.key.narrow(2, 0, self.length), self.value.narrow(2, 0, self.length)
 
     def take(self, rows: Int[Tensor, " taken"]) -> None:
         for name in ("key", "value"):

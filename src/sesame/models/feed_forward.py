@@ -30,6 +30,17 @@ CHUNK = 1 << 22
 """Activated numbers held at a time (16 MiB in fp32)."""
 
 
+def _computed(
+    x: Tensor, scale: Tensor, shift: Tensor, up: Tensor, b: Tensor, down: Tensor, c: Tensor, eps: float, activation: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The norm of `x`, its mean and 1/deviation, the wide numbers before the activation, and what comes out."""
+    h, mean, rstd = torch.native_layer_norm(x, scale.shape, scale, shift, eps)
+    wide = F.linear(h.flatten(0, -2), up, b)
+    parts = [F.linear(ACTIVATIONS[activation](part), down, c) for part in wide.split(_rows(wide))]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return h, mean, rstd, wide, out.view(*x.shape[:-1], len(down))
+
+
 class _FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -37,14 +48,11 @@ class _FeedForward(torch.autograd.Function):
         eps: float, activation: str,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         x = x.to(scale.dtype)
-        h, mean, rstd = torch.native_layer_norm(x, scale.shape, scale, shift, eps)
-        wide = F.linear(h.flatten(0, -2), up, b)
-        parts = [F.linear(ACTIVATIONS[activation](part), down, c) for part in wide.split(_rows(wide))]
-        out = parts[0] if len(parts) == 1 else torch.cat(parts)
+        h, mean, rstd, wide, out = _computed(x, scale, shift, up, b, down, c, eps, activation)
         ctx.save_for_backward(x, mean, rstd, scale, shift, up, wide, down)
         ctx.eps, ctx.activation = eps, activation
         ctx.set_materialize_grads(False)  # a pre-norm block leaves h unread
-        return h, out.view(*x.shape[:-1], len(down))
+        return h, out
 
     @staticmethod
     def backward(ctx: Any, grad_h: Tensor | None, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -84,6 +92,8 @@ def feed_forward(
     x: Float[Tensor, "*where width"], norm: nn.LayerNorm, up: nn.Linear, down: nn.Linear, activation: str
 ) -> tuple[Float[Tensor, "*where width"], Float[Tensor, "*where out"]]:
     """h = norm(x), and down(activation(up(h))). Differentiable once."""
-    return _FeedForward.apply(
-        x, norm.weight, norm.bias, up.weight, up.bias, down.weight, down.bias, norm.eps, activation
-    )
+    weights = norm.weight, norm.bias, up.weight, up.bias, down.weight, down.bias
+    if not torch.is_grad_enabled():  # a token is soon written: what autograd's function costs by itself would show
+        h, *_, out = _computed(x.to(norm.weight.dtype), *weights, norm.eps, activation)
+        return h, out
+    return _FeedForward.apply(x, *weights, norm.eps, activation)

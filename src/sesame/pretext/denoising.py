@@ -5,6 +5,8 @@ x′ is the damaged text in the encoder and, in the decoder, what was to be writ
     original   [SEP] [CLS] a b c d       → [CLS] a b c d [SEP]           (BART: Lewis et al. 2020)
     missing    [SEP] <0> b c <1>         → <0> b c <1> [SEP]             (T5: Raffel et al. 2020, 3.1.4)
     fragment   a b, where they stand     → b c                           (MASS: Song et al. 2019)
+
+A vocabulary without a start token (T5's own) has no [CLS] around its texts, and [PAD] before the decoder's first token.
 """
 
 import numpy as np
@@ -37,7 +39,8 @@ class Denoising(Pretext):
         self.in_place = c.target == "missing" and isinstance(c.corruptions[-1], config.FragmentMasking)
 
     def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
-        stream = TextStream(data.store, data.config, frozenset(), seed, rank, world)
+        place = None if self.vocabulary.begin else self.vocabulary.pad  # of a start token: `split` frames texts anew
+        stream = TextStream(data.store, data.config, frozenset(), seed, rank, world, begin=place)
         longest = max((phase.length for phase in data.config.phases), default=data.config.length) - 2
         for c in self.config.corruptions:
             have = len(self.marks.sentinels)
@@ -55,18 +58,18 @@ class Denoising(Pretext):
             batch.ids[inside], batch.example[inside], batch.sentence[inside], batch.key, batch.epoch, batch.seed
         )
         seen, missing, given = corrupt(text, self.config.corruptions, self.marks)
-        cls, sep = self.vocabulary.cls, self.vocabulary.sep
+        first, sep = next(iter(self.vocabulary.begin), None), self.vocabulary.sep
         if self.config.target == "original":
-            written, size = framed(text, sep, cls)
+            written, size = framed(text, sep, first)
         else:
             assert missing is not None, "checked when the task was made"
             written, size = (missing.ids, missing.sizes) if self.in_place else framed(missing, sep)
         position = within(size)
-        late = np.where(position == 0, sep, np.roll(written, 1))
+        late = np.where(position == 0, self.vocabulary.decoder_begin, np.roll(written, 1))
         if self.in_place and missing is not None:
-            late, position = tokens_before(missing, given, cls), missing.origin
+            late, position = tokens_before(missing, given, self.vocabulary.cls), missing.origin
         layout = Layout.of(batch, self.vocabulary.pad)
-        read, length = framed(seen, sep, cls)
+        read, length = framed(seen, sep, first)
         encoder, _ = layout.write(read, within(length), length)
         decoder, at = layout.write(late, position, size)
         target = {"at": torch.from_numpy(at), "written": torch.from_numpy(written)}
@@ -92,6 +95,11 @@ def _check(c: config.Denoising, backbone: Backbone, vocabulary: Vocabulary) -> N
         raise UserError(
             f"--pretext.target missing: nothing is missing after {type(c.corruptions[-1]).__struct_config__.tag}, the "
             "last corruption. Choose --pretext.target original."
+        )
+    if c.target == "missing" and isinstance(c.corruptions[-1], config.FragmentMasking) and not vocabulary.begin:
+        raise UserError(
+            "Fragment masking (MASS) gives the decoder the token before a fragment, and this vocabulary has no start "
+            "token to stand before a text's first. Choose span corruption, or a vocabulary that has one."
         )
     if any(isinstance(k, config.SpanCorruption) for k in c.corruptions) and not len(vocabulary.sentinels):
         raise UserError(

@@ -27,7 +27,7 @@ class Schedule(Struct, frozen=True, kw_only=True):
     last: bool = True
     """Also at the last step of the run, wherever that is."""
     cost: float = 0.0
-    """Seconds that one measurement took at step 0; 0 where nobody asked."""
+    """Seconds that one measurement is taken to need, by what it took at step 0; 0 where nobody asked."""
     seconds: float = 0.0
     """What all of them together may take, with what the first prepares; the first and the last are made in any case."""
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import torch
+from torch import nn
 
 from sesame.config import Generate
 from sesame.data.chance import purpose_key
@@ -80,8 +81,7 @@ def generate(
     per_prompt = settings.beams if settings.beams > 1 else settings.samples
     together = max(1, ROWS // per_prompt)
     rows = min(together, len(prompts)) * per_prompt
-    if (kind := _products(model, rows)) == "torch" and rows == 1 and decoder.device.type == "cpu":
-        lay_out(model.objective)
+    kind = ready(model.objective, rows)
     with torch.inference_mode(), products.using(kind):
         for first in range(0, len(prompts), together):
             some = slice(first, first + together)
@@ -93,12 +93,20 @@ def generate(
     return found
 
 
-def _products(model: Model, rows: int) -> products.Products:
-    """How to multiply a few rows with weights that come from memory. Where a cache holds them it matters little."""
-    weights = list(model.objective.parameters())
-    if weights[0].device.type != "cpu" or rows > products.FEW or sum(w.nbytes for w in weights) < LARGE:
+def ready(objective: nn.Module, rows: int) -> products.Products:
+    """Make `objective` ready to write `rows` texts at a time, and say how to multiply meanwhile.
+
+    That is of a few rows with weights that come from memory; where a cache holds them it matters little.
+    """
+    weights = list(objective.parameters())
+    if weights[0].device.type != "cpu":
         return products.in_use()
-    return products.fastest_reading(torch.get_num_threads(), rows)
+    size = sum(w.nbytes for w in weights)
+    large = rows <= products.FEW and size >= LARGE
+    kind = products.fastest_reading(torch.get_num_threads(), rows, size) if large else products.in_use()
+    if kind == "torch" and rows == 1:
+        lay_out(objective)
+    return kind
 
 
 def settings_for(model: Model, **fields: Any) -> Generate:
