@@ -10,6 +10,7 @@ from sesame import recipes
 from sesame.config import Recipe, TextData
 from sesame.engine import start
 from sesame.engine.build import Model, load
+from sesame.engine.lines import Lines
 from sesame.engine.run import Run
 from sesame.errors import UserError, nearest
 from sesame.probes import bus, named
@@ -27,8 +28,8 @@ def pretrain(
 
     `data` is a folder made by `sesame.prepare`; for images and speech, their source. `origin` is a run, a model folder
     or a hub name whose weights to start from. `probes` (NAME, NAME=FILE, my_probe.py) are measured while it trains,
-    into RUN/probes.parquet. `fields` replace fields of the recipe: `steps=1000`, `seed=1`. Ctrl-C saves and returns the
-    model as it is then; `sesame.resume` goes on.
+    into RUN/probes.parquet. `fields` replace fields of the recipe: `steps=1000`, `seed=1`. How it goes is logged, for
+    `logging.basicConfig(level="INFO")`. Ctrl-C saves and returns the model as it is then; `sesame.resume` goes on.
     """
     recipe = with_fields(recipes.find(recipe) if isinstance(recipe, str) else recipe, **fields)
     place = {"store": str(Path(data).resolve())} if isinstance(recipe.data, TextData) else {"source": str(data)}
@@ -36,13 +37,13 @@ def pretrain(
     if probes:
         watch = msgspec.structs.replace(recipe.watch, probes=tuple(named(text) for text in probes))
         recipe = msgspec.structs.replace(recipe, watch=watch)
-    start.start(recipe, out, origin, extra=bus.hooks(recipe))
+    start.start(recipe, out, origin, [Lines()], extra=bus.hooks(recipe))
     return load(out)
 
 
 def resume(run: str | Path, inexact: bool = False) -> Model:
     """Go on with a run exactly where it stopped, and return the model. See `engine.start.resume`."""
-    start.resume(run, inexact, extra=bus.hooks(Run.open(run).recipe))
+    start.resume(run, inexact, [Lines()], extra=bus.hooks(Run.open(run).recipe))
     return load(run)
 
 

@@ -63,9 +63,10 @@ def small(name: str, **data: int) -> Recipe:
     return replace(recipe, data=short, steps=2, max_minutes=0.0, threads=1)
 
 
-def test_it_learns_on(made: Path) -> None:
+def test_it_learns_on_and_logs_how_it_goes(made: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     model = sesame.pretrain(small("t5-tiny", sentinels=2), made / "data", made / "run", str(made / "published"))
-    assert model.step == 2
+    assert model.step == 2 and "step 2 of 2: held-out loss" in caplog.text
     assert model.recipe is not None
     assert model.recipe.backbone == load(made / "published").objective.backbone.config
 

@@ -151,3 +151,24 @@ def test_switches_that_do_not_go_together_are_said_by_name(fault: str) -> None:
     changes, said = BAD[fault]
     with pytest.raises(UserError, match=said):
         build(tiny(**changes))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_in_bf16_give_nearly_the_same_packed_and_at_some_positions(shape: str) -> None:
+    """On a CPU attention stays in fp32, and its masks with it: both kinds of batch run, forwards and backwards."""
+    torch.manual_seed(0)
+    model = build(tiny(**SHAPES[shape] | {"init": 0.1})).eval()
+    packed = one_row([5, 3, 4], 14)
+    read = np.zeros((1, 14), bool)
+    read[0, [1, 6, 9]] = True
+    exact = model(packed).last
+    for at in (None, At.of(read)):
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(packed, at).last
+        rough.float().square().sum().backward()
+        expected = exact if at is None else exact[0, [1, 6, 9]]
+        here = packed.valid if at is None else slice(None)
+        error = (rough.float() - expected)[here]
+        assert error.norm() < 0.02 * expected[here].norm()
+    assert all(p.grad is None or (p.grad.dtype, bool(p.grad.isfinite().all())) == (torch.float32, True)
+               for p in model.parameters())  # fmt: skip

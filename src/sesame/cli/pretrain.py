@@ -224,7 +224,8 @@ def probe_hooks(recipe: Recipe) -> "list[Hook]":
 
 def shows(out: Path, tensorboard: bool) -> "list[Show]":
     """What says how training goes."""
-    from sesame.cli.progress import Bar, Lines, TensorBoard
+    from sesame.cli.progress import Bar, TensorBoard
+    from sesame.engine.lines import Lines
 
     found: list[Show] = [Bar() if sys.stderr.isatty() else Lines()]
     if tensorboard:

@@ -1,48 +1,16 @@
-"""How training is shown while it goes on: a bar on a terminal, plain lines elsewhere, TensorBoard on request."""
+"""How training is shown while it goes on: a bar on a terminal, TensorBoard on request."""
 
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sesame.engine.lines import measures, speed
 from sesame.errors import UserError
 
 if TYPE_CHECKING:
     from sesame.engine.loop import Training
 
 log = logging.getLogger(__name__)
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _measures(values: dict[str, Any]) -> str:
-    """`loss 2.345, masked_lm accuracy 51.2%`"""
-    said = [f"loss {values['loss']:.3f}"]
-    said += [f"{k.removesuffix('.accuracy')} accuracy {v:.1%}" for k, v in values.items() if k.endswith(".accuracy")]
-    return ", ".join(said)
-
-
-def _speed(values: dict[str, Any]) -> str:
-    limit = "" if values["of_limit"] is None else f"{values['of_limit']:.0%} of the machine's limit, "
-    return f"{values['tokens_per_second']:,.0f}/s, {limit}{_time(values['eta'])} left"
-
-
-class Lines:
-    """One line for an evaluation and, at most every ten seconds, one for the training loss."""
-
-    def __init__(self) -> None:
-        self.last = 0.0
-
-    def __call__(self, event: str, training: "Training", values: dict[str, Any]) -> None:
-        step, steps = training.step, training.recipe.steps
-        if event == "evaluate":
-            log.info("step %d of %d: held-out %s", step, steps, _measures(values))
-        elif event == "log" and (training.clock - self.last >= 10 or step == steps):
-            self.last = training.clock
-            log.info("step %d of %d: %s; %s", step, steps, _measures(values), _speed(values))
 
 
 class Bar:
@@ -61,11 +29,11 @@ class Bar:
     def __call__(self, event: str, training: "Training", values: dict[str, Any]) -> None:
         if not self.bar.live.is_started and not training.ending:
             self.bar.start()
-        said = f"{_measures(values)}; {_speed(values)}" if event == "log" else None
+        said = f"{measures(values)}; {speed(values)}" if event == "log" else None
         self.bar.update(self.task, completed=training.step, total=training.recipe.steps, description=said)
         if event == "evaluate":
             self.bar.console.print(
-                f"step {training.step:,} of {training.recipe.steps:,}: held-out {_measures(values)}", highlight=False
+                f"step {training.step:,} of {training.recipe.steps:,}: held-out {measures(values)}", highlight=False
             )
         if training.ending:
             self.bar.stop()

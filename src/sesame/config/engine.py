@@ -86,7 +86,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     """Micro-batches in an optimiser step; the loss is the exact mean over the whole step."""
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
-    """auto: bf16 on CUDA, fp32 elsewhere (bf16 products are slow on CPUs without AVX-512 or AMX)."""
+    """auto: bf16 on CUDA, fp32 elsewhere: without AMX bf16 products are slow on a CPU."""
     compile: bool = False
     threads: Count = 0
     """0: as many as there are cores; frozen at the start."""

@@ -6,6 +6,7 @@ and elsewhere one additive mask serves all layers.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sesame.data.batch import At, Rows
+from sesame.models.base import product_dtype
 from sesame.models.relative import Gain
 from sesame.models.segments import Group, Segments, segments
 
@@ -52,6 +54,13 @@ def links(
     if rows.alone and keys.alone and at is None:  # one row's mask is every row's
         rows = Rows(rows.x[:1], rows.position[:1], rows.kind[:1], rows.example[:1])
     return Links(mask_of(rows, memory, at, causal, gain, dtype=dtype))
+
+
+def attention_dtype(x: Tensor) -> torch.dtype:
+    """The type that attention over `x` is computed in, and its masks have: that of products, but never bf16 on a CPU,
+    where torch's kernel takes five times as long backwards (docs/results.md)."""
+    dtype = product_dtype(x)
+    return torch.float32 if dtype == torch.bfloat16 and x.device.type == "cpu" else dtype
 
 
 def mask_of(
@@ -132,9 +141,7 @@ def attend_within(
     mixed = []
     for g, part in zip(apart.groups, parts, strict=True):
         query, key, value = part.view(g.examples, g.keys, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        found = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=g.mask, dropout_p=dropout, is_causal=apart.causal, scale=scale
-        )
+        found = _kernel(query, key, value, g.mask, apart.causal, dropout, scale)
         mixed.append(found.transpose(1, 2).reshape(len(part), -1))
     return apart.keys.scatter(torch.cat(mixed)).view(*qkv.shape[:-1], -1)
 
@@ -182,10 +189,23 @@ def _attention(
     query = split_heads(query, heads)
     if key.ndim == 3:
         key, value = split_heads(key, heads), split_heads(value, heads)
-    mixed = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale
-    )
-    return mixed.transpose(1, 2).flatten(2)
+    return _kernel(query, key, value, mask, causal, dropout, scale).transpose(1, 2).flatten(2)
+
+
+def _kernel(
+    query: Float[Tensor, "row heads query head"],
+    key: Float[Tensor, "row heads key head"],
+    value: Float[Tensor, "row heads key head"],
+    mask: Float[Tensor, "some_row some_head some_query some_key"] | None,
+    causal: bool,
+    dropout: float,
+    scale: float | None,
+) -> Float[Tensor, "row heads query head"]:
+    kernel = partial(F.scaled_dot_product_attention, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale)
+    if (dtype := attention_dtype(query)) == product_dtype(query):
+        return kernel(query, key, value)
+    with torch.autocast(query.device.type, enabled=False):
+        return kernel(query.to(dtype), key.to(dtype), value.to(dtype))
 
 
 def split_heads(x: Float[Tensor, "row time width"], heads: int) -> Float[Tensor, "row heads time head"]:

@@ -16,8 +16,8 @@ from sesame import config
 from sesame.data.batch import At, Rows
 from sesame.errors import UserError
 from sesame.models import mimetic
-from sesame.models.attention import Links, attend, attend_within, links, split_heads
-from sesame.models.base import Backbone, States, product_dtype
+from sesame.models.attention import Links, attend, attend_within, attention_dtype, links, split_heads
+from sesame.models.base import Backbone, States
 from sesame.models.cache import Cache, Kept
 from sesame.models.dropout import dropout, dropout_add
 from sesame.models.feed_forward import ACTIVATIONS, feed_forward
@@ -254,7 +254,7 @@ class Transformer(Backbone):
         if at is not None and layers:
             raise ValueError("hidden states of all layers are whole rows: at must be None where layers are asked for")
         h, vocabulary = self.embed(inputs)
-        dtype = product_dtype(h)
+        dtype = attention_dtype(h)
         if cache is not None and cache.length:
             linked, linked_memory = cache.linked(self.relative, dtype), cache.linked_memory
         else:
