@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from sesame.tasks import softmax_regression
 from sesame.tasks.softmax_regression import fit, standardised
 
 RIDGE = 0.01
@@ -99,3 +100,13 @@ def test_features_are_standardised_by_what_is_known_alone():
     expected = StandardScaler().fit(x[:20].numpy()).transform(x.numpy())
     np.testing.assert_allclose(found[:, [0, 1, 3]], expected[:, [0, 1, 3]], atol=1e-10)
     assert (found[:, 2] == 0).all() and (found[:, 4] == 1).all()
+
+
+def test_a_step_too_short_to_change_a_number_is_no_obstacle():
+    """Where the search finds nothing better within rounding, what L-BFGS remembers is 0 and 0."""
+    here = softmax_regression._Problems([torch.tensor([[-2.0, 1.0], [1.0, 1.0]])], torch.tensor([0, 1]), 2, 1e-3)
+    here.move()
+    before = here.loss.clone()
+    here.pairs.append((torch.zeros_like(here.w), torch.zeros_like(here.w)))
+    here.move()
+    assert here.w.isfinite().all() and (here.loss < before).all()

@@ -202,9 +202,10 @@ def _kernel(
     scale: float | None,
 ) -> Float[Tensor, "row heads query head"]:
     kernel = partial(F.scaled_dot_product_attention, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale)
-    if (dtype := attention_dtype(query)) == product_dtype(query):
+    if query.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return kernel(query, key, value)
-    with torch.autocast(query.device.type, enabled=False):
+    dtype = attention_dtype(query)
+    with torch.autocast("cpu", enabled=False):
         return kernel(query.to(dtype), key.to(dtype), value.to(dtype))
 
 

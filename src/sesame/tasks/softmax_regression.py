@@ -120,14 +120,15 @@ class _Problems:
         """Downhill: minus the gradient times what L-BFGS knows of the inverse of the second derivative."""
         found, shares = -self.gradient, []
         for step, change in reversed(self.pairs):
-            shares.append(_dot(step, found) / _dot(step, change))
+            shares.append(_ratio(_dot(step, found), _dot(step, change)))
             found = found - _spread(shares[-1]) * change
         found = self._shaped(found)
         if self.pairs:
             step, change = self.pairs[-1]
-            found = found * _spread(_dot(step, change) / _dot(change, self._shaped(change)))
+            bend = _dot(step, change)
+            found = found * _spread(torch.where(bend > 0, bend / _dot(change, self._shaped(change)), 1.0))
         for step, change in self.pairs:
-            found = found + _spread(shares.pop() - _dot(change, found) / _dot(step, change)) * step
+            found = found + _spread(shares.pop() - _ratio(_dot(change, found), _dot(step, change))) * step
         return found
 
     def _shaped(self, x: Float[Tensor, "problem feature label"]) -> Float[Tensor, "problem feature label"]:
@@ -146,7 +147,7 @@ class _Problems:
         first = _dot(self.gradient, direction)
         size = torch.ones_like(first)
         low, high = torch.zeros_like(first), torch.full_like(first, torch.inf)
-        rounding = 8 * torch.finfo(first.dtype).eps * self.loss.abs()
+        rounding = 8 * torch.finfo(first.dtype).eps * self.loss.abs().clamp(min=1.0)  # of a probability near 1 too
         for _ in range(SEARCHES):
             probability = torch.add(self.scores, _spread(size) * rise).softmax(2)
             mean = (probability * rise).sum(2)
@@ -179,6 +180,11 @@ def _factor(x: Float[Tensor, "thing feature"], ridge: float) -> Float[Tensor, "f
 
 def _dot(a: Float[Tensor, "problem feature label"], b: Float[Tensor, "problem feature label"]) -> Tensor:
     return (a * b).sum((1, 2))
+
+
+def _ratio(a: Float[Tensor, " problem"], b: Float[Tensor, " problem"]) -> Float[Tensor, " problem"]:
+    """a / b, and 0 where `b` is not above 0: a step so short that no number changed tells nothing."""
+    return torch.where(b > 0, a / b, 0.0)
 
 
 def _spread(x: Float[Tensor, " problem"]) -> Float[Tensor, "problem 1 1"]:
