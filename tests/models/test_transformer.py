@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -154,8 +156,18 @@ def test_switches_that_do_not_go_together_are_said_by_name(fault: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_products_in_bf16_give_nearly_the_same_packed_and_at_some_positions(shape: str) -> None:
+def test_products_in_bf16_give_nearly_the_same_packed_and_at_some_positions(
+    shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a CPU attention stays in fp32, and its masks with it: both kinds of batch run, forwards and backwards."""
+    kernel, types = torch.nn.functional.scaled_dot_product_attention, []
+
+    def heard(query: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        found = kernel(query, *args, **options)
+        types.append(found.dtype)
+        return found
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", heard)
     torch.manual_seed(0)
     model = build(tiny(**SHAPES[shape] | {"init": 0.1})).eval()
     packed = one_row([5, 3, 4], 14)
@@ -172,3 +184,4 @@ def test_products_in_bf16_give_nearly_the_same_packed_and_at_some_positions(shap
         assert error.norm() < 0.02 * expected[here].norm()
     assert all(p.grad is None or (p.grad.dtype, bool(p.grad.isfinite().all())) == (torch.float32, True)
                for p in model.parameters())  # fmt: skip
+    assert set(types) == {torch.float32}

@@ -95,7 +95,8 @@ def chosen(recipe: Recipe, team: Team) -> Products:
 @cache
 def fastest(threads: int, rows: int = 2048, size: int = 0) -> Products:
     """Which is faster on this machine, by products of a small network's shape, forward and backward; with few `rows`,
-    by forward products with matrices of `size` bytes. Takes a few tenths of a second.
+    by forward products with matrices of `size` bytes. Takes some tenths of a second; with
+    512 MB, seconds and as much memory.
     """
     if not available():
         return "torch"

@@ -36,7 +36,7 @@ class Denoising(Pretext):
         _check(c, backbone, vocabulary)
         self.config, self.vocabulary = c, vocabulary
         self.marks = Marks.of(vocabulary, c.corruptions)
-        self.in_place = c.target == "missing" and isinstance(c.corruptions[-1], config.FragmentMasking)
+        self.in_place = _in_place(c)
 
     def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
         place = None if self.vocabulary.begin else self.vocabulary.pad  # of a start token: `split` frames texts anew
@@ -85,6 +85,11 @@ class Denoising(Pretext):
         return {"denoising": Term(total, split.count["denoising"], hits=hits)}
 
 
+def _in_place(c: config.Denoising) -> bool:
+    """Whether the fragment is written where it stands (MASS)."""
+    return c.target == "missing" and isinstance(c.corruptions[-1], config.FragmentMasking)
+
+
 def _check(c: config.Denoising, backbone: Backbone, vocabulary: Vocabulary) -> None:
     """Raise UserError for a model, a target or a vocabulary that the task cannot be done with."""
     if not isinstance(backbone, EncoderDecoder):
@@ -96,7 +101,7 @@ def _check(c: config.Denoising, backbone: Backbone, vocabulary: Vocabulary) -> N
             f"--pretext.target missing: nothing is missing after {type(c.corruptions[-1]).__struct_config__.tag}, the "
             "last corruption. Choose --pretext.target original."
         )
-    if c.target == "missing" and isinstance(c.corruptions[-1], config.FragmentMasking) and not vocabulary.begin:
+    if _in_place(c) and not vocabulary.begin:
         raise UserError(
             "Fragment masking (MASS) gives the decoder the token before a fragment, and this vocabulary has no start "
             "token to stand before a text's first. Choose span corruption, or a vocabulary that has one."
