@@ -10,8 +10,9 @@ from small_store import random_documents, store_of, vocabulary
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import Cursor, Step, TextBatch
-from sesame.data.cutting import ELSEWHERE, IN_ORDER, NEIGHBOURS, ONE_SEGMENT, SWAPPED
-from sesame.data.text import TextStream, examples_of, rows_of
+from sesame.data.cutting import ELSEWHERE, IN_ORDER, LEFT_OUT, NEIGHBOURS, ONE_SEGMENT, SWAPPED, Pieces
+from sesame.data.encode import SENTENCE, WORD
+from sesame.data.text import TextStream, assemble, examples_of, rows_of
 from sesame.errors import UserError
 
 SETTINGS = config.TextData(length=24, rows=4)
@@ -251,3 +252,43 @@ def test_given_texts_are_packed_whole_and_found_again(sizes: list[int]) -> None:
     assert rows_of(batch).alone == (
         len(batch.ids) == len(texts) and all(len(t) + 2 == batch.ids.shape[1] for t in texts)
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.booleans()), max_size=3), min_size=1, max_size=4
+    )
+)
+def test_rows_are_written_as_token_by_token(rows: list[list[tuple[int, int, bool]]]) -> None:
+    random, words = np.random.default_rng(sum(map(len, rows))), vocabulary()
+    ids, flags = random.integers(5, 60, 40), random.integers(0, 256, 40).astype(np.uint8)
+    flat = [(*random.integers(0, 36, 2), a, b, gone) for row in rows for a, b, gone in row]
+    pieces = Pieces.of([(s, a, t, b, LEFT_OUT if gone else 0, 7 * n) for n, (s, t, a, b, gone) in enumerate(flat)])
+    numbers = iter(range(len(flat)))
+    listed, length = [[next(numbers) for _ in row] for row in rows], 30
+    batch = assemble(listed, pieces, ids, flags, words, length, epoch=np.arange(len(flat)))
+    kept = []
+    for r, row in enumerate(listed):
+        expected = []
+        for number in row:
+            first, second, a, b, gone = flat[number]
+            if gone:
+                expected += [(words.pad, 0, 0, -1, False, False, True)] * (a + 2 + (b + 1 if b else 0))
+                continue
+            written = [(words.cls, 0, False, False, True)]
+            for segment, start, size in ((0, first, a), (1, second, b)):
+                if segment and not size:
+                    break
+                for n in range(start, start + size):
+                    begins = n == start
+                    word, sentence = bool(flags[n] & WORD) or begins, bool(flags[n] & SENTENCE) or begins
+                    written.append((ids[n], segment, word, sentence, False))
+                written.append((words.sep, segment, False, False, True))
+            expected += [(i, p, k, len(kept), w, s, x) for p, (i, k, w, s, x) in enumerate(written)]
+            kept.append(number)
+        expected += [(words.pad, 0, 0, -1, False, False, True)] * (length - len(expected))
+        columns = (batch.ids, batch.position, batch.kind, batch.example, batch.word, batch.sentence, batch.special)
+        assert list(zip(*(column[r].tolist() for column in columns), strict=True)) == expected
+    assert batch.key.tolist() == [7 * n for n in kept]
+    assert batch.epoch.tolist() == kept

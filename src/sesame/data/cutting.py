@@ -41,6 +41,7 @@ class Pieces:
         return self if kept.all() else self.take(np.flatnonzero(kept))
 
     def take(self, index: Sequence[int] | np.ndarray) -> "Pieces":
+        index = np.asarray(index, np.int64)
         return Pieces(self.start[index], self.size[index], self.pair[index], self.key[index])
 
     @classmethod

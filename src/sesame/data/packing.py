@@ -3,6 +3,7 @@ written out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -12,11 +13,16 @@ from sesame.data.store import TokenStore
 
 @dataclass(frozen=True)
 class Row:
-    """Examples that stand in one row, as spans of a store."""
+    """Examples that stand in one row, as spans of a store: some of those of a block."""
 
     store: TokenStore
-    pieces: Pieces
+    block: Pieces
+    index: list[int]
     epoch: int
+
+    @property
+    def pieces(self) -> Pieces:
+        return self.block.take(self.index)
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,14 @@ class Block:
     epoch: int
 
     def row(self, number: int) -> Row:
-        return Row(self.store, self.pieces.take(self.rows[number]), self.epoch)
+        return Row(self.store, self.pieces, self.rows[number], self.epoch)
+
+
+def pieces_of(rows: Sequence[Row]) -> Pieces:
+    """The examples of all rows, in order; at once where they are of one block."""
+    blocks = groupby(rows, lambda row: id(row.block))
+    groups = [(some[0].block, [i for row in some for i in row.index]) for some in (list(rows) for _, rows in blocks)]
+    return Pieces.joined([block.take(index) for block, index in groups])
 
 
 def pack(lengths: Sequence[int] | np.ndarray, capacity: int) -> list[list[int]]:

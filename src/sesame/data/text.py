@@ -20,7 +20,7 @@ from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, Step, TextBatch
 from sesame.data.cutting import LEFT_OUT, Pieces, cut_pairs, cut_singles
 from sesame.data.encode import SENTENCE, WORD
-from sesame.data.packing import Block, Row, pack
+from sesame.data.packing import Block, Row, pack, pieces_of
 from sesame.data.store import TokenStore
 from sesame.data.tokenizer import Vocabulary
 from sesame.data.twin import Twin, fingerprint
@@ -45,7 +45,7 @@ class Taken(NamedTuple):
     @property
     def size(self) -> int:
         """Useful positions."""
-        return sum(int(row.pieces.written().sizes.sum()) for row in (*self.rows, *self.added))
+        return int(pieces_of([*self.rows, *self.added]).written().sizes.sum())
 
 
 @dataclass(frozen=True)
@@ -243,9 +243,9 @@ class TextStream:
 
     def _written(self, rows: list[Row], length: int, seed: int) -> TextBatch:
         """Rows of one store."""
-        store, sizes = rows[0].store, [len(row.pieces) for row in rows]
+        store, sizes = rows[0].store, [len(row.index) for row in rows]
         numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-        pieces = Pieces.joined([row.pieces for row in rows])
+        pieces = pieces_of(rows)
         batch = assemble(
             [number.tolist() for number in numbers],
             pieces,
@@ -291,52 +291,57 @@ def assemble(
     `epoch` is that of each piece; 0 where it is not given. What a twin run leaves out stays empty. `begin`
     stands in the place of [CLS] where it is given: for a task that puts its own tokens around a text.
     """
-    shape = (len(rows), length)
-    cls, sep = vocabulary.cls if begin is None else begin, vocabulary.sep
-    out = np.full(shape, vocabulary.pad, np.int64)
-    position, kind = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    example, word, special = np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape, bool)
-    sentence = np.zeros(shape, bool)
-    order: list[int] = []
-    for r, row in enumerate(rows):
-        at = 0
-        for piece in row:
-            if pieces.pair[piece] == LEFT_OUT:
-                at += int(pieces.sizes[piece])
-                continue
-            begin = at
-            out[r, at] = cls
-            at += 1
-            for segment in range(2):
-                start, size = int(pieces.start[piece, segment]), int(pieces.size[piece, segment])
-                if segment and not size:
-                    break
-                here = slice(at, at + size)
-                out[r, here] = ids[start : start + size]
-                word[r, here] = flags[start : start + size] & WORD
-                word[r, at : at + (size > 0)] = True  # a piece cut inside a word begins one all the same
-                sentence[r, here] = flags[start : start + size] & SENTENCE
-                sentence[r, at : at + (size > 0)] = True
-                special[r, here] = False
-                kind[r, at : at + size + 1] = segment
-                out[r, at + size] = sep
-                at += size + 1
-            position[r, begin:at] = np.arange(at - begin)
-            example[r, begin:at] = len(order)
-            order.append(piece)
+    shape, places = (len(rows), length), len(rows) * length
+    order = np.concatenate([np.zeros(0, np.int64), *(np.asarray(row, np.int64) for row in rows)])
+    sizes, row_of = pieces.sizes[order], np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    before = np.cumsum(sizes) - sizes  # tokens of all earlier examples
+    first_of_row = np.searchsorted(row_of, row_of)
+    at = row_of * length + before - before[first_of_row]  # where each begins
+    there = pieces.pair[order] != LEFT_OUT
+    order, sizes, at = order[there], sizes[there], at[there]
+
+    # rows on end, until all is written
+    out, position, kind = np.full(places, vocabulary.pad), np.zeros(places, np.int64), np.zeros(places, np.int64)
+    example = np.full(places, -1)
+    word, sentence, special = np.zeros(places, bool), np.zeros(places, bool), np.ones(places, bool)
+    here, within = _spans(at, sizes)
+    position[here] = within
+    example[here] = np.repeat(np.arange(len(order)), sizes)
+    out[at] = vocabulary.cls if begin is None else begin
+    for segment in range(2):
+        start, size = pieces.start[order, segment], pieces.size[order, segment]
+        if segment:
+            second = size > 0
+            at, start, size = (at + 1 + pieces.size[order, 0])[second], start[second], size[second]
+        here, within = _spans(at + 1, size)
+        there = np.repeat(start, size) + within
+        flag = flags[there]
+        out[here], special[here], kind[here] = ids[there], False, segment
+        word[here], sentence[here] = flag & WORD, flag & SENTENCE
+        some = at[size > 0] + 1  # a piece cut inside a word begins one all the same
+        word[some] = sentence[some] = True
+        out[at + 1 + size], kind[at + 1 + size] = vocabulary.sep, segment
     return TextBatch(
-        ids=out,
-        position=position,
-        kind=kind,
-        example=example,
-        word=word,
-        sentence=sentence,
-        special=special,
+        ids=out.reshape(shape),
+        position=position.reshape(shape),
+        kind=kind.reshape(shape),
+        example=example.reshape(shape),
+        word=word.reshape(shape),
+        sentence=sentence.reshape(shape),
+        special=special.reshape(shape),
         key=pieces.key[order],
         pair=pieces.pair[order],
         seed=seed,
         epoch=np.zeros(len(order), np.int64) if epoch is None else epoch[order],
     )
+
+
+def _spans(
+    start: Int[np.ndarray, " span"], size: Int[np.ndarray, " span"]
+) -> tuple[Int[np.ndarray, " place"], Int[np.ndarray, " place"]]:
+    """Every place of `start[i] : start[i] + size[i]`, one span after the other, and how far into its span it is."""
+    within = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
+    return np.repeat(start, size) + within, within
 
 
 def as_windows(batch: TextBatch, pieces: Pieces, store: TokenStore) -> TextBatch:

@@ -68,10 +68,11 @@ class Twin:
             return rows
         marked = []
         for row in rows:
-            document = np.searchsorted(self.starts, row.pieces.start, "right") - 1
-            hit = (self.gone[document] & (row.pieces.size > 0)).any(1)
-            pieces = replace(row.pieces, pair=np.where(hit, LEFT_OUT, row.pieces.pair)) if hit.any() else row.pieces
-            marked.append(replace(row, pieces=pieces))
+            pieces = row.pieces
+            document = np.searchsorted(self.starts, pieces.start, "right") - 1
+            hit = (self.gone[document] & (pieces.size > 0)).any(1)
+            pieces = replace(pieces, pair=np.where(hit, LEFT_OUT, pieces.pair))
+            marked.append(replace(row, block=pieces, index=list(range(len(pieces)))) if hit.any() else row)
         return marked
 
     # ------------------------------------------------------------------------------------------- with

@@ -155,13 +155,7 @@ class SGD:
         lr = self.config.lr * share
         for parameter in self.named.values():
             gradient = parameter.grad
-            if gradient is None:
-                continue
-            if gradient.is_sparse:
-                gradient = gradient.coalesce()
-                rows = gradient.indices()[0][:, None].expand(-1, parameter.shape[1])
-                parameter.scatter_add_(0, rows, gradient.values() * -lr)  # on CPUs twice as fast as index_add_
-            else:
+            if gradient is not None:
                 parameter.add_(gradient, alpha=-lr)
 
 

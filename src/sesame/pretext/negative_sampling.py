@@ -59,7 +59,7 @@ class Occurrences(Movable):
         scale = None if weight is None else weight[self.at]
         total = F.embedding_bag(source[self.at], vectors, self.start, mode="sum", per_sample_weights=scale)
         count = torch.diff(self.start, append=self.start.new_tensor([len(self.at)]))
-        return total * (MOST / count.to(total.dtype)).clamp(max=1.0)[:, None]
+        return total.mul_((MOST / count.to(total.dtype)).clamp(max=1.0)[:, None])
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class _NegativeSampling(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        sparse = [
-            torch.sparse_coo_tensor(row[None], values * grad, shape, is_coalesced=True, check_invariants=False)
+        sparse = [  # in place, so it is refused a second time
+            torch.sparse_coo_tensor(row[None], values.mul_(grad), shape, is_coalesced=True, check_invariants=False)
             for row, values, shape in zip(ctx.rows, ctx.saved_tensors, ctx.shapes, strict=True)
         ]
         return *sparse, None, None, None, None

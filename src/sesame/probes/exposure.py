@@ -18,9 +18,8 @@ from jaxtyping import Bool, Float, Int
 from sesame.config import Recipe
 from sesame.data import open_data
 from sesame.data.batch import Cursor
-from sesame.data.cutting import Pieces
 from sesame.data.encode import WORD
-from sesame.data.packing import Row
+from sesame.data.packing import Row, pieces_of
 from sesame.data.store import TokenStore
 from sesame.data.text import TextSet, TextStream
 from sesame.data.tokenizer import Vocabulary
@@ -158,7 +157,7 @@ def _spans(
                 rows += [*one.rows, *one.added]
                 at += 1
             for store in {id(row.store): row.store for row in rows}.values():
-                kept = Pieces.joined([row.pieces for row in rows if row.store is store]).written()
+                kept = pieces_of([row for row in rows if row.store is store]).written()
                 start, size = kept.start.ravel(), kept.size.ravel()
                 yield number, store, start[size > 0], size[size > 0]
 
