@@ -263,7 +263,7 @@ def test_given_texts_are_packed_whole_and_found_again(sizes: list[int]) -> None:
 def test_rows_are_written_as_token_by_token(rows: list[list[tuple[int, int, bool]]]) -> None:
     random, words = np.random.default_rng(sum(map(len, rows))), vocabulary()
     ids, flags = random.integers(5, 60, 40), random.integers(0, 256, 40).astype(np.uint8)
-    flat = [(*random.integers(0, 36, 2), a, b, gone) for row in rows for a, b, gone in row]
+    flat = [(*random.integers(0, 36, 2).tolist(), a, b, gone) for row in rows for a, b, gone in row]
     pieces = Pieces.of([(s, a, t, b, LEFT_OUT if gone else 0, 7 * n) for n, (s, t, a, b, gone) in enumerate(flat)])
     numbers = iter(range(len(flat)))
     listed, length = [[next(numbers) for _ in row] for row in rows], 30
