@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.probes import Ask, Item, Value, linear
-from sesame.probes.linear import ASKED, BINS, RIDGE, Sentence, gold, measure
+from sesame.probes.linear import ASKED, BINS, Sentence, gold, measure, ridge
 from sesame.probes.states import word_states
 from sesame.probes.words import key_of
 from sesame.tasks.softmax_regression import standardised
@@ -77,7 +77,7 @@ def by_scikit_learn(x: torch.Tensor, labels: list[str], asked: list[bool]) -> fl
     order = np.concatenate([np.flatnonzero(~away), np.flatnonzero(away)])
     known = int((~away).sum())
     features = standardised(x[order].double(), known).numpy()
-    model = LogisticRegression(C=1 / (RIDGE * known), fit_intercept=False, tol=1e-8, max_iter=5000)
+    model = LogisticRegression(C=1 / (ridge(known, x.shape[1]) * known), fit_intercept=False, tol=1e-8, max_iter=5000)
     guess = model.fit(features[:known], label[order][:known]).predict(features[known:])
     return float((guess == label[order][known:]).mean())
 
