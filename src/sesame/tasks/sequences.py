@@ -2,7 +2,8 @@
 
 Rows of packed sequences are what pretraining reads too (`data/batch.py`): attention stays inside each sequence, so a
 packed batch gives what the sequences give one by one. Where attention takes rows apart anyway, on a CPU, all of them
-stand on end in one row, which wastes nothing.
+stand on end in one row, those of about one length side by side and filled up to the longest of them, as attention takes
+them: so nothing is moved, and little is empty where a batch's sequences are of about one length.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sesame.data.batch import At, Movable, Rows
 from sesame.data.packing import pack
+from sesame.models.segments import alike
 
 STEP = 64
 """Rows on end are so many positions long, or a multiple: products of few different shapes, because a library prepares
@@ -67,8 +69,15 @@ class TaskBatch(Movable):
 def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int, on_end: bool = True) -> TaskBatch:
     """The `chosen` sequences as one batch, in the order given: in one row, or else in rows as wide as the longest."""
     begin, size = sequences.offsets[chosen], sequences.lengths[chosen]
-    plan = [list(range(len(chosen)))] if on_end else pack(size, int(size.max()))
-    width = max(int(size[row].sum()) for row in plan)
+    filled = size.copy()
+    if on_end:
+        falling = np.argsort(-size, kind="stable")
+        for group in alike(size[falling]):
+            filled[falling[group]] = size[falling[group]].max()
+        plan = [falling.tolist()]
+    else:
+        plan = pack(size, int(size.max()))
+    width = max(int(filled[row].sum()) for row in plan)
     if on_end:
         width = -(-width // STEP) * STEP
     shape = (len(plan), width)
@@ -83,7 +92,7 @@ def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int,
             x[r, here], kind[r, here] = sequences.ids[there], sequences.kind[there]
             position[r, here], example[r, here] = np.arange(size[m]), m
             row_of[m], start[m] = r, at
-            at += int(size[m])
+            at += int(filled[m])
     first, reading = sequences.read_offsets[chosen], np.diff(sequences.read_offsets)[chosen]
     sequence = np.repeat(np.arange(len(chosen)), reading)
     index = np.arange(len(sequence)) - np.repeat(np.cumsum(reading) - reading, reading) + np.repeat(first, reading)
