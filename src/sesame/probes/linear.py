@@ -174,8 +174,8 @@ def told_right(
 def ridge(things: int, width: int) -> float:
     """How much weights are held to 0, by how many things they are learned from: a prior weighs less the more is seen.
 
-    A fixed ridge is right for one number of words alone. This one is within half a point of the best of those tried, from
-    3,000 to 150,000 words at a width of 128 and, on fresh weights, within one at 768 (docs/results.md).
+    A fixed ridge is right for one number of words alone. This one is within half a point of the best of those tried,
+    from 3,000 to 150,000 words at a width of 128 and, on fresh weights, within one at 768 (docs/results.md).
     """
     return 1.3 * math.sqrt(width) / things
 
