@@ -89,7 +89,8 @@ def prepare_command(argv: list[str]) -> int:
             progress=tell,
         )
     result, shown = _described(options.out, info)
-    go_on = f"Train on it: sesame pretrain bert-tiny --data {shlex.quote(str(options.out))} --out run"
+    recipe = "cbow" if options.kind == "words" else "bert-tiny"
+    go_on = f"Train on it: sesame pretrain {recipe} --data {shlex.quote(str(options.out))} --out run"
     emit("data prepare", result, *shown, go_on, as_json=options.json, path=options.out / "result.json")
     return 0
 
