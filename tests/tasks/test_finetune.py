@@ -57,25 +57,15 @@ def test_the_seed_decides_everything_and_the_model_stays_as_it_was(small):
 
 
 def test_an_epoch_reads_every_sequence_once_in_an_order_of_its_own():
-    chosen, lengths = np.array([3, 5, 8, 13, 21, 34, 55]), np.array([4, 9, 4, 9, 4, 9, 4])
-    found = batches(chosen, lengths, 3, seed=4)
+    chosen = np.array([3, 5, 8, 13, 21, 34, 55])
+    found = batches(chosen, 3, seed=4)
     epochs = [[next(found) for _ in range(3)] for _ in range(2)]
     assert [len(some) for some in epochs[0]] == [3, 3, 1]
     first, second = (np.concatenate(epoch).tolist() for epoch in epochs)
     assert sorted(first) == sorted(second) == chosen.tolist()
     assert first != second
-    again, other = (batches(chosen, lengths, 3, seed) for seed in (4, 5))
-    assert [next(again).tolist() for _ in range(3)] == [some.tolist() for some in epochs[0]]
-    assert np.concatenate([next(other) for _ in range(3)]).tolist() != first
-
-
-def test_sequences_of_about_one_length_come_together_and_short_batches_at_any_time():
-    lengths = np.random.default_rng(0).integers(1, 200, 800)
-    found = batches(np.arange(800), lengths, 8, seed=1)
-    spread = [np.ptp(lengths[next(found)]) for _ in range(100)]
-    assert np.mean(spread) < 200 / 5
-    means = [lengths[next(found)].mean() for _ in range(100)]
-    assert abs(np.corrcoef(means, np.arange(100))[0, 1]) < 0.3  # no curriculum
+    assert next(batches(chosen, 7, seed=4)).tolist() == first
+    assert next(batches(chosen, 7, seed=5)).tolist() != first
 
 
 def test_chosen_sequences_alone_are_trained_on(small):

@@ -1,17 +1,14 @@
 """Packed rows taken apart for attention: examples of about one length side by side, so that little is masked.
 
 A dense mask over a row of several examples computes every pair of positions and throws most away. Here the positions
-of each example are gathered next to those of others of about its length, and given back to their rows afterwards;
-where a batch was laid out so (`tasks/sequences.py`), they stay where they are.
+of each example are gathered next to those of others of about its length, and given back to their rows afterwards.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -27,27 +24,22 @@ class Places:
     longest of its group."""
 
     slots: Int[Tensor, " slot"]
-    """The position in each slot, counted through the rows; an empty slot has the empty position that stands there, or
-    else repeats some position of its example."""
+    """The position in each slot, counted through the rows; empty slots repeat some position of their example."""
     at: Int[Tensor, " position"]
     """The positions that are part of an example, …"""
     back: Int[Tensor, " position"]
     """… and the slot of each."""
     total: int
     """Positions there are, empty ones included."""
-    in_place: bool
-    """The slots are the first positions, in order: there is nothing to move."""
+    as_they_are: bool
+    """The slots are the positions: there is nothing to move."""
 
     def gather(self, x: Float[Tensor, "total width"]) -> Float[Tensor, "slot width"]:
-        if not self.in_place:
-            return _Gather.apply(x, self)
-        return x if len(self.slots) == self.total else x[: len(self.slots)]
+        return x if self.as_they_are else _Gather.apply(x, self)
 
     def scatter(self, x: Float[Tensor, "slot width"]) -> Float[Tensor, "total width"]:
-        """Back in their rows; where there is no example, whatever nobody reads."""
-        if not self.in_place:
-            return _Scatter.apply(x, self)
-        return F.pad(x, (0, 0, 0, self.total - len(x))) if len(x) < self.total else x
+        """Back in their rows; zeros where there is no example."""
+        return x if self.as_they_are else _Scatter.apply(x, self)
 
 
 @dataclass(frozen=True)
@@ -95,8 +87,13 @@ def segments(
     number = asking[keys.name]
     order = np.argsort(-keys.size, kind="stable")
     order = order[number[order] >= 0]
-    groups = []
-    chosen = [(order[group], number[order[group]]) for group in alike(keys.size[order])]
+    groups, chosen, start = [], [], 0
+    while start < len(order):
+        left = keys.size[order[start:]]
+        alike = int((left == left[0]).sum())
+        stop = start + (alike if alike >= _ENOUGH else int((left >= _SHORTEST * left[0]).sum()))
+        chosen.append((order[start:stop], number[order[start:stop]]))
+        start = stop
     key_slots, query_slots = [], []
     for members, their in chosen:
         key_slots.append(keys.slots(members))
@@ -122,19 +119,8 @@ def segments(
     return Segments(of_queries, of_keys, tuple(groups), causal and read is None and not spread)
 
 
-def alike(sizes: Int[np.ndarray, " example"]) -> Iterator[slice]:
-    """Which examples are a group, of sizes that fall: those of about one length."""
-    start = 0
-    while start < len(sizes):
-        left = sizes[start:]
-        same = int((left == left[0]).sum())
-        stop = start + (same if same >= _ENOUGH else int((left >= _SHORTEST * left[0]).sum()))
-        yield slice(start, stop)
-        start = stop
-
-
 class _Side:
-    """Queries, or keys: where each example begins among them, how many it has, and how many there is room for."""
+    """Queries, or keys: where each example begins among them, and how many it has."""
 
     def __init__(self, example: Int[np.ndarray, " total"]):
         self.total, there = len(example), np.flatnonzero(example >= 0)
@@ -142,13 +128,11 @@ class _Side:
         self.name = example[there][begins]
         self.size = np.diff(np.append(begins, len(there)))
         self.begin = there[begins]
-        self.room = np.diff(np.append(self.begin, self.total))
 
     def slots(self, members: Int[np.ndarray, " member"]) -> Int[np.ndarray, "member slot"]:
-        """Where the positions of `members` stand, filled up with what is empty behind each, or else its last one."""
-        size, room, slot = self.size[members], self.room[members], np.arange(self.size[members].max())
-        last = np.where(room >= len(slot), len(slot), size) - 1
-        return self.begin[members][:, None] + np.minimum(slot, last[:, None])
+        """Where the positions of `members` stand, filled up with the last one of each."""
+        size = self.size[members]
+        return self.begin[members][:, None] + np.minimum(np.arange(size.max()), size[:, None] - 1)
 
     def places(self, members: list[np.ndarray], slots: list[np.ndarray]) -> Places:
         real = [
@@ -158,9 +142,9 @@ class _Side:
         back = np.flatnonzero(np.concatenate([part.ravel() for part in real])) if real else flat
         order = np.argsort(flat[back])
         back = back[order]
-        in_place = bool((flat == np.arange(len(flat))).all())
+        as_they_are = len(flat) == self.total and bool((flat == np.arange(len(flat))).all())
         return Places(
-            torch.from_numpy(flat), torch.from_numpy(flat[back]), torch.from_numpy(back), self.total, in_place
+            torch.from_numpy(flat), torch.from_numpy(flat[back]), torch.from_numpy(back), self.total, as_they_are
         )
 
 

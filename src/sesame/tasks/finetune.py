@@ -139,9 +139,7 @@ def fine_tune(
     kept: dict[str, Tensor] = {}
     said: list[Any] = []
     total, things, began = torch.zeros(()), 0, time.monotonic()
-    for step, some in zip(
-        range(steps), batches(chosen, encoded.train.lengths[chosen], settings.rows, seed), strict=False
-    ):
+    for step, some in zip(range(steps), batches(chosen, settings.rows, seed), strict=False):
         network.train()
         network.backbone.train(not settings.freeze)  # states of frozen weights are the same at every step
         machine.seed(network.device, seed_for("fine-tuning dropout", seed, step))
@@ -174,30 +172,11 @@ def fine_tune(
     return Tuning(network.eval(), task.tuned(encoded.data.dev, said), tuple(evaluations), best)
 
 
-POOL = 50
-"""Batches that are made of the same sequences by length."""
-
-
-def batches(
-    chosen: Int[np.ndarray, " chosen"], lengths: Int[np.ndarray, " chosen"], rows: int, seed: int
-) -> Iterator[Int[np.ndarray, " some"]]:
-    """`rows` sequences at a time, epoch after epoch, each in a keyed order of its own; an epoch's last has the rest.
-
-    Sequences of about one length come together, so that little of a batch is empty: those of each POOL batches (of a
-    quarter of the epoch, where that is less) by length, and these batches in keyed order.
-    """
-    pool = rows * max(1, min(POOL, len(chosen) // (4 * rows)))
+def batches(chosen: Int[np.ndarray, " chosen"], rows: int, seed: int) -> Iterator[Int[np.ndarray, " some"]]:
+    """`rows` sequences at a time, epoch after epoch, each in a keyed order of its own; an epoch's last has the rest."""
     for epoch in count():
-        order = permute(np.arange(len(chosen)), len(chosen), "fine-tuning order", seed, epoch)
-        whole = len(chosen) // rows * rows
-        found = []
-        for start in range(0, whole, pool):
-            some = order[start : min(start + pool, whole)]
-            found += np.split(some[np.argsort(-lengths[some], kind="stable")], len(some) // rows)
-        turn = permute(np.arange(len(found)), len(found), "fine-tuning batches", seed, epoch)
-        yield from (chosen[found[i]] for i in turn.tolist())
-        if whole < len(chosen):
-            yield chosen[order[whole:]]
+        order = chosen[permute(np.arange(len(chosen)), len(chosen), "fine-tuning order", seed, epoch)]
+        yield from (order[start : start + rows] for start in range(0, len(order), rows))
 
 
 def schedule_of(settings: FineTune) -> Optimizer:

@@ -2,8 +2,7 @@
 
 Rows of packed sequences are what pretraining reads too (`data/batch.py`): attention stays inside each sequence, so a
 packed batch gives what the sequences give one by one. Where attention takes rows apart anyway, on a CPU, all of them
-stand on end in one row, those of about one length side by side and filled up to the longest of them, as attention takes
-them: so nothing is moved, and little is empty where a batch's sequences are of about one length.
+stand on end in one row, which wastes nothing.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from sesame.data.batch import At, Movable, Rows
 from sesame.data.packing import pack
-from sesame.models.segments import alike
 
 STEP = 64
 """Rows on end are so many positions long, or a multiple: products of few different shapes, because a library prepares
@@ -69,15 +67,8 @@ class TaskBatch(Movable):
 def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int, on_end: bool = True) -> TaskBatch:
     """The `chosen` sequences as one batch, in the order given: in one row, or else in rows as wide as the longest."""
     begin, size = sequences.offsets[chosen], sequences.lengths[chosen]
-    filled = size.copy()
-    if on_end:
-        falling = np.argsort(-size, kind="stable")
-        for group in alike(size[falling]):
-            filled[falling[group]] = size[falling[group]].max()
-        plan = [falling.tolist()]
-    else:
-        plan = pack(size, int(size.max()))
-    width = max(int(filled[row].sum()) for row in plan)
+    plan = [list(range(len(chosen)))] if on_end else pack(size, int(size.max()))
+    width = max(int(size[row].sum()) for row in plan)
     if on_end:
         width = -(-width // STEP) * STEP
     shape = (len(plan), width)
@@ -92,7 +83,7 @@ def batch_of(sequences: Sequences, chosen: Int[np.ndarray, " chosen"], pad: int,
             x[r, here], kind[r, here] = sequences.ids[there], sequences.kind[there]
             position[r, here], example[r, here] = np.arange(size[m]), m
             row_of[m], start[m] = r, at
-            at += int(filled[m])
+            at += int(size[m])
     first, reading = sequences.read_offsets[chosen], np.diff(sequences.read_offsets)[chosen]
     sequence = np.repeat(np.arange(len(chosen)), reading)
     index = np.arange(len(sequence)) - np.repeat(np.cumsum(reading) - reading, reading) + np.repeat(first, reading)
