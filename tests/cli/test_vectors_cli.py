@@ -33,6 +33,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def test_who_prepared_words_is_told_of_cbow(folder: Path, tmp_path: Path, capsys) -> None:
+    for kind, recipe in (("words", "cbow"), ("chars", "bert-tiny")):
+        assert main(["data", "prepare", str(folder / "text.txt"), "--kind", kind, "--out", str(tmp_path / kind)]) == 0
+        assert f"sesame pretrain {recipe} --data" in capsys.readouterr().out
+
+
 def test_a_store_of_words_holds_the_frequent_words(folder: Path) -> None:
     store = TokenStore.open(folder / "data")
     assert store.info.vocabulary == "WordLevel"
