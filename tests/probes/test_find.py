@@ -2,6 +2,7 @@
 
 import pytest
 
+from sesame.cli.main import main
 from sesame.config import Probe
 from sesame.errors import UserError
 from sesame.probes import PROBES, find, find_all, named
@@ -75,3 +76,15 @@ def test_names_of_the_command_line(tmp_path, monkeypatch):
     assert named("tasks=pydocs/area") == Probe(name="tasks", source="pydocs/area")
     with pytest.raises(UserError, match=r"there is no file gold\.conllu"):
         named("word-classes=gold.conllu")
+
+
+def test_a_probe_that_is_for_other_tasks_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    frames = Probe(name="frames")
+    assert find_all([frames], "speech", "apc") and find_all([frames], "speech")
+    assert find_all([Probe(name="frames", source="labels.tsv")], "speech", "best-rq")
+    with pytest.raises(UserError, match=r"only APC learns.*frames=FILE"):
+        find_all([frames], "speech", "best-rq")
+    monkeypatch.chdir(tmp_path)
+    assert main(["pretrain", "best-rq-tiny", "--data", "sounds", "--out", "run", "--probe", "frames"]) == 2
+    assert "only APC learns" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

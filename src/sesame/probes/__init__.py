@@ -45,6 +45,8 @@ class Opened:
     """The first line of its docstring."""
     files: Callable[[str], Sequence[Path]] = lambda source: [Path(source)]
     """The files and folders that a measurement on a source depends on: a probe's own `files`, if it has one."""
+    unfit: Callable[[str, str], str] = lambda source, pretext: ""
+    """Why it cannot be measured on a source with models of a pretext task: a probe's own `unfit`, if it has one."""
 
     @property
     def name(self) -> str:
@@ -65,9 +67,10 @@ def named(text: str) -> config.Probe:
     return config.Probe(name=name, source=source)
 
 
-def find_all(probes: Iterable[config.Probe], kind: str) -> list[Opened]:
-    """Every probe, for models of `kind` ("text", "images", "speech"). Raises UserError for one that is not there,
-    that reads other data, or that stands there twice.
+def find_all(probes: Iterable[config.Probe], kind: str, pretext: str = "") -> list[Opened]:
+    """Every probe, for models of `kind` ("text", "images", "speech"), of that pretext task where it is known.
+
+    Raises UserError for one that is not there, that reads other data or is for other tasks, or that stands there twice.
     """
     found: dict[tuple[str, str], Opened] = {}
     for probe in probes:
@@ -77,6 +80,8 @@ def find_all(probes: Iterable[config.Probe], kind: str) -> list[Opened]:
                 f"the probe {opened.name} measures models of {' and '.join(sorted(opened.reads))}, and this one is "
                 f"trained on {kind}. `sesame watch --help` says which probe is for what."
             )
+        if pretext and (why := opened.unfit(probe.source, pretext)):
+            raise UserError(why)
         if (opened.name, probe.source) in found:
             raise UserError(f"the probe {opened.name} is asked for twice. Once is enough.")
         found[opened.name, probe.source] = opened
@@ -100,7 +105,8 @@ def find(probe: config.Probe) -> Opened:
         raise UserError(f"{path}: it has no function measure(model, ask). docs/write-your-own-probe.md shows one.")
     reads = frozenset(getattr(module, "READS", ("text", "images", "speech")))
     about = (module.__doc__ or probe.name).strip().splitlines()[0]
-    return Opened(probe, measure, reads, about, getattr(module, "files", Opened.files))
+    own = {name: getattr(module, name) for name in ("files", "unfit") if hasattr(module, name)}
+    return Opened(probe, measure, reads, about, **own)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -46,7 +46,8 @@ def hooks(recipe: Recipe) -> list[Hook]:
             f"--watch.every {watch.every} tokens: one step sees {positions(recipe):,.0f}. Give at least so many, or "
             "--watch.unit steps."
         )
-    return [Bus(find_all(watch.probes, str(recipe.data.__struct_config__.tag)))]
+    kind, pretext = (str(part.__struct_config__.tag) for part in (recipe.data, recipe.pretext))
+    return [Bus(find_all(watch.probes, kind, pretext))]
 
 
 class Bus:

@@ -41,6 +41,13 @@ UTTERANCES, ALL_UTTERANCES = 500, 20_000
 ASKED = 0.2
 
 
+def unfit(source: str, pretext: str) -> str:
+    """Without labels it is for APC alone; empty where nothing is wrong."""
+    if source or pretext == "apc":
+        return ""
+    return "The probe frames asks what comes next, which only APC learns. Give it labels: frames=FILE."
+
+
 def measure(model: Model, ask: Ask) -> Iterator[Answer]:
     return _labels(model, ask) if ask.source else _errors(model, ask)
 
@@ -49,7 +56,7 @@ def measure(model: Model, ask: Ask) -> Iterator[Answer]:
 def _errors(model: Model, ask: Ask) -> Iterator[Answer]:
     backbone, apc = model.objective.backbone, model.objective.pretext
     if not isinstance(apc, Apc):
-        raise UserError("The probe frames asks what comes next, which only APC learns. Give it labels: frames=FILE.")
+        raise UserError(unfit("", ""))
     parts = held_out(model, ask, FULL if ask.full else LIGHT)
     mean = ask.once(("frames mean", ask.full), lambda: _mean_frame(parts))
     horizons = range(1, 2 * apc.config.ahead + 1) if ask.full else (apc.config.ahead,)
