@@ -11,9 +11,9 @@ batches of 1,024, at most 30,000 steps. A tenth of the sentences that are learne
 every 250 steps (--evaluate-every), training ends where it has not been better for 10 evaluations, and the best weights
 count. With --learn the probes learn from the first so many words alone, and are asked as much as before: a tenth of a
 treebank, with a quarter of all of it to ask about, tells accuracies apart that a quarter of the tenth cannot. With
---layers it does so for these alone, which tells as much about its speed. Speed is layers a second; what both get right
-of the asked words is shown by layer, with the time of the parts. Each measurement is a process of its own, in turn.
-Fresh weights say how fast it is, and nothing about accuracy.
+--layers theirs takes these alone, which tells as much about its speed. Speed is layers a second; what both get right of
+the asked words is shown by layer, with the time of the parts. Each measurement is a process of its own, in turn. Fresh
+weights say how fast it is, and nothing about accuracy.
 """
 
 import argparse

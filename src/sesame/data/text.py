@@ -20,6 +20,7 @@ from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, Step, TextBatch
 from sesame.data.cutting import LEFT_OUT, Pieces, cut_pairs, cut_singles
 from sesame.data.encode import SENTENCE, WORD
+from sesame.data.layout import within
 from sesame.data.packing import Block, Row, pack, pieces_of
 from sesame.data.store import TokenStore
 from sesame.data.tokenizer import Vocabulary
@@ -304,8 +305,9 @@ def assemble(
     out, position, kind = np.full(places, vocabulary.pad), np.zeros(places, np.int64), np.zeros(places, np.int64)
     example = np.full(places, -1)
     word, sentence, special = np.zeros(places, bool), np.zeros(places, bool), np.ones(places, bool)
-    here, within = _spans(at, sizes)
-    position[here] = within
+    place = within(sizes)
+    here = np.repeat(at, sizes) + place
+    position[here] = place
     example[here] = np.repeat(np.arange(len(order)), sizes)
     out[at] = vocabulary.cls if begin is None else begin
     for segment in range(2):
@@ -313,8 +315,8 @@ def assemble(
         if segment:
             second = size > 0
             at, start, size = (at + 1 + pieces.size[order, 0])[second], start[second], size[second]
-        here, within = _spans(at + 1, size)
-        there = np.repeat(start, size) + within
+        far = within(size)
+        here, there = np.repeat(at + 1, size) + far, np.repeat(start, size) + far
         flag = flags[there]
         out[here], special[here], kind[here] = ids[there], False, segment
         word[here], sentence[here] = flag & WORD, flag & SENTENCE
@@ -334,14 +336,6 @@ def assemble(
         seed=seed,
         epoch=np.zeros(len(order), np.int64) if epoch is None else epoch[order],
     )
-
-
-def _spans(
-    start: Int[np.ndarray, " span"], size: Int[np.ndarray, " span"]
-) -> tuple[Int[np.ndarray, " place"], Int[np.ndarray, " place"]]:
-    """Every place of `start[i] : start[i] + size[i]`, one span after the other, and how far into its span it is."""
-    within = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
-    return np.repeat(start, size) + within, within
 
 
 def as_windows(batch: TextBatch, pieces: Pieces, store: TokenStore) -> TextBatch:
