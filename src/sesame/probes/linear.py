@@ -9,11 +9,11 @@ which sixth of all sentences it belongs to by its number of words.
 
 A word's vector is the mean of its sub-words (as in Hewitt & Liang 2019), and all layers come from one forward pass;
 layer 0 are the embeddings, which know the word and nothing around it. Multinomial logistic regression on standardised
-features, the mean cross-entropy plus 0.0015 · ‖W‖², is solved for all layers to within 0.0001 nats of its minimum. It
-is asked about a quarter of the sentences, by their content, and fitted to the others. `…_majority` always says the
-commonest label; `…_word_majority` the one that the word most often has. The full form also gives `pos_selectivity`: by
-how much the probe does better than one of random tags, drawn for each word and the same wherever it stands (Hewitt &
-Liang 2019). The light form reads 600 sentences, the full form 3,000, of at most 30,000 words.
+features, the mean cross-entropy plus a ridge on the weights, is solved for all layers to within 0.0001 nats of its
+minimum. It is asked about a quarter of the sentences, by their content, and fitted to the others. `…_majority` always
+says the commonest label; `…_word_majority` the one that the word most often has. The full form also gives
+`pos_selectivity`: by how much the probe does better than one of random tags, drawn for each word and the same wherever
+it stands (Hewitt & Liang 2019). The light form reads 600 sentences, the full form 3,000, of at most 30,000 words.
 """
 
 import logging
