@@ -93,6 +93,20 @@ def test_byte_level_text_comes_back(kind: str, trained: dict[str, Vocabulary]) -
     assert [trained[kind].decode(ids) for ids in trained[kind].encode_batch(HARD)] == HARD
 
 
+def test_a_mask_stands_where_a_token_with_its_space_stood(trained: dict[str, Vocabulary], tmp_path: Path) -> None:
+    """In training a mask replaces " list", space and all; what is asked afterwards must look the same."""
+    from transformers import AutoTokenizer
+
+    vocabulary = trained["bytebpe"]
+    around, asked = vocabulary.encode_batch(["Return the", "Return the <mask> of"], special=True)
+    assert asked[: len(around) + 1] == [*around, vocabulary.mask]
+    assert vocabulary.encode_batch(["<mask>Return"], special=True)[0][0] == vocabulary.mask
+    vocabulary.save(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path)("Return the <mask> of")["input_ids"][1:-1] == asked
+    in_bytes = trained["bytes"].tokens(trained["bytes"].encode_batch(["a <mask>"], special=True)[0])
+    assert in_bytes == ["a", "Ġ", "<mask>"]  # each byte is a token, the space too
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_offsets_say_where_each_token_stands_in_the_text_as_it_was(kind: str, trained: dict[str, Vocabulary]) -> None:
     vocabulary = trained[kind]

@@ -389,11 +389,14 @@ def wordpiece(vocab: dict[str, int], lowercase: bool) -> Tokenizer:
 
 
 def byte_level(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
-    """RoBERTa's tokenizer: GPT-2's pre-tokens as bytes, merged. Without merges, every byte is a token."""
+    """RoBERTa's tokenizer: GPT-2's pre-tokens as bytes, merged. Without merges, every byte is a token.
+
+    A merged token has the space before it, and so has the mask that stands for one, as RoBERTa's does.
+    """
     tokenizer = Tokenizer(models.BPE(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return _with_special(tokenizer, ROBERTA_SPECIAL)
+    return _with_special(tokenizer, ROBERTA_SPECIAL, spaced_mask=bool(merges))
 
 
 def word_level(vocab: dict[str, int], lowercase: bool) -> Tokenizer:
@@ -413,9 +416,12 @@ def characters(vocab: dict[str, int]) -> Tokenizer:
     return _with_special(tokenizer, BERT_SPECIAL)
 
 
-def _with_special(tokenizer: Tokenizer, special: dict[str, str]) -> Tokenizer:
-    """Its special tokens, and [CLS] A [SEP] (B [SEP]) for `transformers`."""
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special.values()])
+def _with_special(tokenizer: Tokenizer, special: dict[str, str], spaced_mask: bool = False) -> Tokenizer:
+    """Its special tokens, and [CLS] A [SEP] (B [SEP]) for `transformers`. A spaced mask has spaces before it."""
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False, lstrip=spaced_mask and role == "mask")
+         for role, token in special.items()]
+    )  # fmt: skip
     cls, sep = special["cls"], special["sep"]
     pair = f"{cls} $A {sep} $B:1 {sep}:1"
     ids = [(token, tokenizer.token_to_id(token)) for token in (cls, sep)]
