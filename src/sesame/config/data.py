@@ -1,6 +1,6 @@
 """What is read, and how it is cut."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -38,6 +38,8 @@ class Twin(Struct, frozen=True, kw_only=True):
 class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """A prepared token store, cut into examples and packed into rows."""
 
+    tokenized: ClassVar[bool] = True
+    """Whether a tokenizer belongs to them."""
     store: str = ""
     """Folder made by `sesame data prepare`; filled in from --data."""
     length: Positive = 128
@@ -59,10 +61,18 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     twin: Twin | None = None
     """Set by `sesame fork`."""
 
+    @property
+    def longest(self) -> int:
+        """Positions in the longest row."""
+        return max((phase.length for phase in self.phases), default=self.length)
+
 
 class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
     """Images, decoded once into bytes that are memory-mapped; `digits` is built in."""
 
+    tokenized: ClassVar[bool] = False
+    longest: ClassVar[int] = 0
+    """An image is no row of positions."""
     source: str = "digits"
     """A folder with a folder per class, or of images alone; such a folder in a .zip; .npz, .npy, IDX (MNIST) or CIFAR's
     binary files; .parquet files or hf:NAME[/CONFIG] with a column of images; digits."""
@@ -99,6 +109,7 @@ class Espeak(Struct, frozen=True, kw_only=True):
 class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
     """Sound, as frames of features; one utterance is one example."""
 
+    tokenized: ClassVar[bool] = False
     source: str = ""
     """A folder of .wav, .flac, .ogg files (LibriSpeech, Speech Commands and VoxCeleb are recognised); a manifest (.tsv,
     .jsonl) with the columns path, start, end, text, speaker, label; or espeak (built in)."""

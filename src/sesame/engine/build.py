@@ -15,8 +15,8 @@ from sesame.data.tokenizer import Vocabulary
 from sesame.engine import checkpoint, distributed, machine
 from sesame.engine.run import TOKENIZER, Run, is_run
 from sesame.errors import UserError
-from sesame.models.upstream import SAMPLE_RATE, upstream_in
-from sesame.pretext.base import Objective, Pretext
+from sesame.models import fitting
+from sesame.pretext.base import Objective
 from sesame.processes import cores
 
 
@@ -29,10 +29,15 @@ class Model:
     recipe: Recipe | None
     """None for a published model."""
     step: int
-    hears: config.SpeechData | None = None
-    """How a published model of speech hears."""
+    published: config.Data | None = None
+    """How what a published model reads is prepared, where that is no text."""
     writes: config.Generate | None = None
     """How a published model that writes text is to do so, where it says."""
+
+    @property
+    def data(self) -> config.Data | None:
+        """How what it reads is prepared; None of a published model of text, whose tokenizer says all."""
+        return self.recipe.data if self.recipe else self.published
 
 
 def build(recipe: Recipe, data: Any) -> Objective:
@@ -41,7 +46,8 @@ def build(recipe: Recipe, data: Any) -> Objective:
 
 
 def _build(recipe: Recipe, vocabulary: Vocabulary | None) -> Objective:
-    check_vocabulary(recipe.backbone, vocabulary)
+    if vocabulary is not None:
+        fitting.check_vocabulary(recipe.backbone, vocabulary.size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", recipe.seed))
         backbone = models.build(recipe.backbone)
@@ -50,7 +56,7 @@ def _build(recipe: Recipe, vocabulary: Vocabulary | None) -> Objective:
 
 
 def vocabulary_of(data: Any) -> Vocabulary | None:
-    """The tokenizer of text; images and speech have none."""
+    """The tokenizer of data that have one."""
     return getattr(data, "vocabulary", None)
 
 
@@ -77,7 +83,7 @@ def product_dtype_of(recipe: Recipe) -> torch.dtype:
 
 def freeze(recipe: Recipe, data: Any) -> Recipe:
     """The recipe with every choice made that is left to the data or the machine, except the number of steps."""
-    check_positions(recipe)
+    fitting.check_positions(recipe.backbone, recipe.data.longest)
     device = machine.device_of(recipe).type
     if recipe.device == "cuda" and device != "cuda":
         raise UserError("--device cuda: torch finds no CUDA device here. Choose --device cpu or auto.")
@@ -86,52 +92,11 @@ def freeze(recipe: Recipe, data: Any) -> Recipe:
         precision = "bf16" if device == "cuda" else "fp32"
     return msgspec.structs.replace(
         recipe,
-        backbone=_sized(recipe.backbone, data.facts),
+        backbone=fitting.sized(recipe.backbone, data.facts),
         threads=recipe.threads or cores(),
         device=device,
         precision=precision,
     )
-
-
-def _sized(backbone: config.Backbone, known: dict[str, int]) -> config.Backbone:
-    """The backbone with what the data know (a vocabulary, the width of frames, the size of images) where it leaves it
-    open."""
-    if isinstance(backbone, config.EncoderDecoder):
-        encoder, decoder = _sized(backbone.encoder, known), _sized(backbone.decoder, known)
-        return msgspec.structs.replace(backbone, encoder=encoder, decoder=decoder)
-    return msgspec.structs.replace(backbone, **{k: v for k, v in known.items() if getattr(backbone, k, None) == 0})
-
-
-def _stacks(backbone: config.Backbone) -> tuple[config.Backbone, ...]:
-    return (backbone.encoder, backbone.decoder) if isinstance(backbone, config.EncoderDecoder) else (backbone,)
-
-
-def check_positions(recipe: Recipe) -> None:
-    """Raise UserError where rows are longer than the table of learned positions."""
-    data = recipe.data
-    if isinstance(data, config.ImageData):
-        return
-    phases = data.phases if isinstance(data, config.TextData) else ()
-    longest = data.longest if isinstance(data, config.SpeechData) else data.length
-    length = max((phase.length for phase in phases), default=longest)
-    for stack in _stacks(recipe.backbone):
-        if isinstance(stack, config.Transformer) and stack.position == "learned" and stack.positions < length:
-            raise UserError(
-                f"rows of {length} were asked for (--data.length), and the model has {stack.positions} positions. "
-                f"Choose a length of at most {stack.positions}, or more positions (--backbone.positions {length})."
-            )
-
-
-def check_vocabulary(backbone: config.Backbone, vocabulary: Vocabulary | None) -> None:
-    """Raise UserError where the text has tokens that the embedding has no row for."""
-    for stack in _stacks(backbone):
-        if not isinstance(stack, config.Transformer | config.WordVectors | config.Elmo):
-            continue
-        if vocabulary is not None and stack.vocab < vocabulary.size:
-            raise UserError(
-                f"--backbone.vocab is {stack.vocab} but the tokenizer has {vocabulary.size} tokens. "
-                "Leave it at 0, which takes the tokenizer's size, or prepare the data with a smaller --vocab."
-            )
 
 
 def load(path: Path | str, step: int | None = None) -> Model:
@@ -144,14 +109,10 @@ def load(path: Path | str, step: int | None = None) -> Model:
     if not is_run(path):
         if step is not None:
             raise UserError(f"{path} is no run folder, so it has no step {step}.")
-        if upstream := upstream_in(interop.locate(str(path))):
-            objective = Objective(models.build(upstream), Pretext())
-            return Model(objective.eval(), None, None, 0, config.SpeechData(sample_rate=SAMPLE_RATE))
-        published = interop.open_model(path)
-        objective, writes = published.objective().eval(), interop.settings_in(published.folder)
-        return Model(objective, published.vocabulary, None, 0, writes=writes)
+        ready = interop.ready(path)
+        return Model(ready.objective.eval(), ready.vocabulary, None, 0, ready.data, ready.writes)
     run = Run.open(path)
-    vocabulary = Vocabulary.open(run.path / TOKENIZER) if isinstance(run.recipe.data, config.TextData) else None
+    vocabulary = Vocabulary.open(run.path / TOKENIZER) if run.recipe.data.tokenized else None
     found = run.at(step)
     objective = _build(run.recipe, vocabulary)
     try:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sesame.config import Recipe, TextData, Watch
+from sesame.config import Recipe, Watch
 from sesame.engine import machine
 from sesame.engine.hooks import evaluate, save
 from sesame.engine.loop import Training, batches, set_up, take_step
@@ -133,7 +133,7 @@ def _speed(recipe: Recipe, data: Any, out: Path, least: float) -> Speed:
     line = machine.Line()
     try:
         starts = [0.0]
-        phases = recipe.data.phases if isinstance(recipe.data, TextData) else ()
+        phases = getattr(recipe.data, "phases", ())
         for phase in phases[:-1]:
             starts.append(starts[-1] + phase.share)
         shares = [phase.share for phase in phases] or [1.0]

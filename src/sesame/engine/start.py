@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from sesame.config import Recipe, Transformer, WordVectors
+from sesame.config import Recipe
 from sesame.data import open_data
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine import build as building
@@ -22,7 +22,8 @@ from sesame.engine.run import Config, Run, check_free
 from sesame.engine.signals import StopSignal
 from sesame.errors import UserError
 from sesame.interop import Published
-from sesame.pretext.word_vectors import scaled
+from sesame.models import fitting
+from sesame.pretext import word_vectors
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +136,9 @@ def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Ten
         )
     theirs: Any = model.objective.backbone.config
     ours: Any = recipe.backbone
-    if isinstance(theirs, WordVectors) and not isinstance(ours, WordVectors):
-        return with_first_embeddings(recipe, data, model, origin)
+    vectors = model.objective.backbone.first_embeddings
+    if vectors is not None and not isinstance(ours, type(theirs)):
+        return with_first_embeddings(recipe, data, vectors, origin)
     kept = {}
     if isinstance(ours, type(theirs)):
         kept = {name: getattr(ours, name) for name in ("dropout", "attention_dropout") if hasattr(ours, name)}
@@ -149,31 +151,11 @@ def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Ten
 
 
 def with_first_embeddings(
-    recipe: Recipe, data: Any, model: building.Model, origin: str
+    recipe: Recipe, data: Any, vectors: Float[Tensor, "vocab width"], origin: str
 ) -> tuple[Recipe, dict[str, Tensor]]:
-    """The recipe as it is, and fresh weights whose token embeddings are the word vectors of `model`.
-
-    They are centred and scaled as embeddings from counts are; tokens that no text has moved stay random. Raises
-    UserError where the recipe has no such embeddings, or they have another width.
-    """
-    theirs: Any = model.objective.backbone.config
-    ours = recipe.backbone
-    if not isinstance(ours, Transformer) or ours.input != "tokens":
-        raise UserError(
-            f"{origin} holds word vectors, which are the first embeddings of a Transformer over text alone."
-        )
-    if ours.width != theirs.width:
-        raise UserError(
-            f"{origin} holds vectors of width {theirs.width}, and {recipe.name} reads embeddings of width "
-            f"{ours.width}. Train them with: sesame pretrain cbow --backbone.width {ours.width} …"
-        )
-    recipe = msgspec.structs.replace(recipe, backbone=msgspec.structs.replace(ours, vocab=theirs.vocab))
+    """The recipe as it is, and fresh weights whose token embeddings are the `vectors` of `origin`. Raises UserError
+    where it has no such embeddings, or they have another width."""
+    recipe = msgspec.structs.replace(recipe, backbone=fitting.sized(recipe.backbone, {"vocab": len(vectors)}))
     objective = building.build(recipe, data)
-    network: Any = objective.backbone
-    vectors = scaled(model.objective.backbone.embed.token.weight.detach().numpy())  # type: ignore[union-attr,operator]
-    fresh = ~vectors.any(1)
-    vectors[fresh] = network.embed.token.weight.detach().numpy()[fresh]
-    objective.pretext.start(network, {**objective.pretext.prepare(data), "vectors": vectors})
-    with torch.no_grad():
-        network.embed.token.weight.copy_(torch.from_numpy(vectors))
+    word_vectors.begin(objective, objective.pretext.prepare(data), vectors, origin)
     return recipe, objective.state_dict()

@@ -45,6 +45,11 @@ class Backbone(nn.Module):
         """Hidden states that `forward` gives with `layers`: one a layer, and before them the embeddings."""
         return 1 + int(self.config.layers)
 
+    @property
+    def first_embeddings(self) -> Float[Tensor, "vocab width"] | None:
+        """Vectors of tokens that a network of another kind may begin with; None of one that is no such table."""
+        return None
+
     def forward(self, inputs: Any, at: At | None = None, layers: bool = False) -> States:
         raise NotImplementedError("abstract")
 

@@ -1,7 +1,8 @@
 """Word vectors: a table with a vector for every token, the same wherever it stands (Mikolov et al. 2013)."""
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from sesame import config
 from sesame.data.batch import At, Rows
@@ -25,6 +26,10 @@ class WordVectors(Backbone):
         self.embed = Table(c)
         with torch.no_grad():  # word2vec's own start
             nn.init.uniform_(self.embed.token.weight, -0.5 / c.width, 0.5 / c.width)
+
+    @property
+    def first_embeddings(self) -> Float[Tensor, "vocab width"]:
+        return self.embed.token.weight
 
     def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:
         x = inputs.x if at is None else inputs.x.flatten()[at.places(inputs.x.shape[1])]

@@ -7,9 +7,14 @@ factorises the matrix of pointwise mutual information. Factorised directly, it t
 import logging
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor
 
 from sesame.data.store import TokenStore
+from sesame.errors import UserError
+from sesame.models.transformer import Transformer
+from sesame.pretext.base import Objective
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +69,33 @@ def scaled(vectors: Float32[np.ndarray, "vocab width"]) -> Float32[np.ndarray, "
     if there.any():
         moved[there] = vectors[there] - vectors[there].mean(0)
     return _sized(moved)
+
+
+def begin(
+    objective: Objective, prepared: dict[str, np.ndarray], trained: Float[Tensor, "vocab width"], origin: str
+) -> None:
+    """Give the fresh weights of `objective` word vectors that were `trained` as first embeddings.
+
+    They are centred and scaled as those from counts are; tokens that no text has moved stay random. `prepared` is what
+    the pretext task prepares. Raises UserError where there are no such embeddings, or they have another width.
+    """
+    network = objective.backbone
+    if not isinstance(network, Transformer) or network.config.input != "tokens":
+        raise UserError(
+            f"{origin} holds word vectors, which are the first embeddings of a Transformer over text alone."
+        )
+    weight = network.embed.token.weight
+    if weight.shape[1] != trained.shape[1]:
+        raise UserError(
+            f"{origin} holds vectors of width {trained.shape[1]}, and this recipe reads embeddings of width "
+            f"{weight.shape[1]}. Train them with: sesame pretrain cbow --backbone.width {weight.shape[1]} …"
+        )
+    vectors = scaled(trained.detach().numpy())
+    fresh = ~vectors.any(1)
+    vectors[fresh] = weight.detach().numpy()[fresh]
+    objective.pretext.start(network, {**prepared, "vectors": vectors})
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(vectors))
 
 
 def _sized(vectors: np.ndarray) -> Float32[np.ndarray, "vocab width"]:

@@ -47,7 +47,7 @@ def writing_model(model: Model) -> tuple[EncoderDecoder, Vocabulary]:
 
 def speech_model(model: Model) -> tuple[Any, Ear]:
     """The backbone over frames of `model`, and how it hears; a UserError for a model of anything else."""
-    data = model.recipe.data if model.recipe else model.hears
+    data = model.data
     if not isinstance(data, config.SpeechData):
         raise UserError(f"{name(model)} reads no speech, so it cannot learn this task. Choose a run on speech.")
     backbone = model.objective.backbone
@@ -71,7 +71,7 @@ def image_model(model: Model) -> Any:
 
 def hears(model: Model) -> bool:
     """Whether it is a model of speech."""
-    return isinstance(model.recipe.data if model.recipe else model.hears, config.SpeechData)
+    return isinstance(model.data, config.SpeechData)
 
 
 def model_for(task: Task[Any, Any], model: Model) -> tuple[Any, Any]:
