@@ -117,11 +117,12 @@ def test_a_published_network_is_the_arm_frozen(monkeypatch: pytest.MonkeyPatch, 
     from tones import DATA
 
     from sesame.engine import build
+    from sesame.interop import published
 
     hears = config.SpeechData(sample_rate=DATA.sample_rate)  # the tones' own rate: nothing is resampled
-    monkeypatch.setattr(build, "SAMPLE_RATE", DATA.sample_rate)
+    monkeypatch.setattr(published, "SAMPLE_RATE", DATA.sample_rate)
     whole = build.load(tmp_path / "hubert")
-    assert whole.hears == hears
+    assert whole.data == hears
     for kind, task in ((SpokenClass, config.SpokenClass), (PhoneFrames, config.PhoneFrames)):
         data = task_data(kind, task(train="x"), tmp_path / "sounds", 12, 6)
         point = compare(whole, data, QUICK, seeds=1).result
