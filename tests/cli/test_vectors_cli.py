@@ -111,6 +111,11 @@ def test_word_vectors_are_the_first_embeddings_of_a_bert(folder: Path, capsys) -
     )
     assert ours[:5].any(1).all()  # [CLS] and others start at random
     assert Run.open(folder / "bert").recipe.backbone.layers == 1  # its shape is its own
+    roomy = ["--backbone.width", "16", "--backbone.vocab", str(len(theirs) + 7)]  # more rows than there are tokens
+    assert main(["pretrain", *words, *roomy, *data, "--out", str(folder / "roomy")]) == 0
+    rows = load(folder / "roomy").objective.backbone.embed.token.weight.detach().numpy()
+    np.testing.assert_array_equal(rows[5 : len(theirs)], ours[5:])
+    assert len(rows) == len(theirs) + 7 and rows[len(theirs) :].any(1).all()
     capsys.readouterr()
     assert main(["pretrain", *words, "--backbone.width", "32", *data, "--out", str(folder / "wide")]) == 2
     assert "vectors of width 16" in capsys.readouterr().err

@@ -90,12 +90,13 @@ def begin(
             f"{origin} holds vectors of width {trained.shape[1]}, and this recipe reads embeddings of width "
             f"{weight.shape[1]}. Train them with: sesame pretrain cbow --backbone.width {weight.shape[1]} …"
         )
-    vectors = scaled(trained.detach().numpy())
+    size = min(len(weight), len(trained))  # tables may have more rows than the text has tokens
+    vectors = scaled(trained[:size].detach().numpy())
     fresh = ~vectors.any(1)
-    vectors[fresh] = weight.detach().numpy()[fresh]
+    vectors[fresh] = weight[:size].detach().numpy()[fresh]
     objective.pretext.start(network, {**prepared, "vectors": vectors})
     with torch.no_grad():
-        weight.copy_(torch.from_numpy(vectors))
+        weight[:size] = torch.from_numpy(vectors)
 
 
 def _sized(vectors: np.ndarray) -> Float32[np.ndarray, "vocab width"]:

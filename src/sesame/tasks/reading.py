@@ -64,7 +64,7 @@ def backbone_of(model: Model) -> Any:
 
 def image_model(model: Model) -> Any:
     """The backbone of a model of images; a UserError for a model of anything else."""
-    if model.recipe is None or not isinstance(model.recipe.data, config.ImageData):
+    if not isinstance(model.data, config.ImageData):
         raise UserError(f"{name(model)} is no model of images. Choose a run that was pretrained on some.")
     return model.objective.backbone
 
