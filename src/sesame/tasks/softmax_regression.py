@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-MEMORY = 10
+MEMORY = 20
 """Pairs of steps and changes of the gradient that L-BFGS remembers."""
 CURVATURE = 0.1
 """What p(1 − p) is taken to be, over things and labels: how the covariance stands to the ridge. It is right only in
@@ -26,6 +26,8 @@ size; L-BFGS finds the scale."""
 SLOPE = 0.5
 """A search ends where the slope is at most this share of the first one."""
 SEARCHES = 30
+PART = 2048
+"""Things of which products are computed at a time."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _Problems:
     def move(self) -> None:
         """One step of L-BFGS."""
         direction = self._direction()
-        rise = torch.stack([d @ x.T for x, d in zip(self.x, direction, strict=True)])
+        rise = torch.stack([_product(d, x) for x, d in zip(self.x, direction, strict=True)])
         size, probability = self._search(direction, rise)
         step, before = size * direction, self.gradient
         self.w += step
@@ -171,6 +173,11 @@ class _Problems:
 
     def _of_label(self, of_all: Float[Tensor, "problem label thing"]) -> Float[Tensor, "problem thing"]:
         return of_all.gather(1, self._index())[:, 0]
+
+
+def _product(d: Float[Tensor, "label feature"], x: Float[Tensor, "thing feature"]) -> Float[Tensor, "label thing"]:
+    """d xᵀ, in parts that stay in the processor's cache."""
+    return torch.cat([d @ part.T for part in x.split(PART)], 1)
 
 
 def _factor(x: Float[Tensor, "thing feature"], ridge: float) -> Float[Tensor, "feature feature"]:
