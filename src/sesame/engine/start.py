@@ -136,7 +136,7 @@ def adopt(recipe: Recipe, data: Any, origin: str) -> tuple[Recipe, dict[str, Ten
         )
     theirs: Any = model.objective.backbone.config
     ours: Any = recipe.backbone
-    vectors = model.objective.backbone.first_embeddings
+    vectors = model.objective.backbone.token_vectors
     if vectors is not None and not isinstance(ours, type(theirs)):
         return with_first_embeddings(recipe, data, vectors, origin)
     kept = {}

@@ -46,7 +46,7 @@ class Backbone(nn.Module):
         return 1 + int(self.config.layers)
 
     @property
-    def first_embeddings(self) -> Float[Tensor, "vocab width"] | None:
+    def token_vectors(self) -> Float[Tensor, "vocab width"] | None:
         """Vectors of tokens that a network of another kind may begin with; None of one that is no such table."""
         return None
 

@@ -28,7 +28,7 @@ class WordVectors(Backbone):
             nn.init.uniform_(self.embed.token.weight, -0.5 / c.width, 0.5 / c.width)
 
     @property
-    def first_embeddings(self) -> Float[Tensor, "vocab width"]:
+    def token_vectors(self) -> Float[Tensor, "vocab width"]:
         return self.embed.token.weight
 
     def forward(self, inputs: Rows, at: At | None = None, layers: bool = False) -> States:

@@ -102,7 +102,7 @@ def fresh(model: Model, seed: int, start: Start | None = None) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("weights", seed))
         made = models.build(c)
-    if not isinstance(model.recipe and model.recipe.data, config.ImageData):  # batch norm's statistics are learned
+    if not isinstance(model.data, config.ImageData):  # batch norm's statistics are learned
         made.load_state_dict(dict(backbone.named_buffers()), strict=False)
     return made.to(next(backbone.parameters()).device)
 
