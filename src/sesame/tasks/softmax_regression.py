@@ -8,8 +8,8 @@ L-BFGS (Nocedal 1980; Nocedal & Wright 2006, 7.2) from W = 0. Scores are linear 
 needs the change of the scores in that direction and no further product with the features: an iteration costs two such
 products, however many points the search looks at. What it starts from as the second derivative is the features'
 covariance and the ridge, which have its shape (Böhning 1992, theorem 2): features that go together, as states do, would
-otherwise take it several times as many iterations. Labels come first in all that is kept: products of many things with
-few labels are a quarter faster that way round, and so is a softmax.
+otherwise take it several times as many iterations. Labels come first in all that is kept, because products of many
+things with few labels are faster that way round on one thread, and no slower on two (docs/results.md).
 """
 
 from dataclasses import dataclass
