@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -102,11 +103,51 @@ def test_features_are_standardised_by_what_is_known_alone():
     assert (found[:, 2] == 0).all() and (found[:, 4] == 1).all()
 
 
+@pytest.mark.parametrize("known", [20, 5000])
+def test_features_are_taken_from_rows_as_if_these_had_been_copied(known):
+    """Also where what is known is more than a part."""
+    random = np.random.default_rng(1)
+    vectors = torch.from_numpy(random.standard_normal((50, 3)).astype(np.float32) + 1000)
+    rows = [torch.from_numpy(random.integers(0, 50, known + 30)) for _ in range(2)]
+    x = torch.cat([vectors[of] for of in rows], 1)
+    found = standardised(vectors, known, rows)
+    assert torch.equal(found, standardised(x, known))
+    expected = StandardScaler().fit(x[:known].double().numpy()).transform(x.double().numpy())
+    np.testing.assert_allclose(found[:, :-1], expected, atol=2e-4)  # of numbers near 1000, in single precision
+
+
+def test_what_stands_for_the_second_derivative_is_its_mean_over_labels():
+    """Against automatic differentiation, at any weights: the blocks of a label with itself."""
+    x, label = problems(2)
+    here = softmax_regression._Problems(x, label, 4, RIDGE)
+    here.w = torch.from_numpy(np.random.default_rng(3).standard_normal(here.w.shape))
+    here.scores = torch.stack([softmax_regression._product(w, each) for w, each in zip(here.w, x, strict=True)])
+    here.shape()
+    for each, w, factor in zip(x, here.w, here.factors, strict=True):
+
+        def loss(weight: torch.Tensor, each: torch.Tensor = each) -> torch.Tensor:
+            entropy = torch.nn.functional.cross_entropy(each @ weight.T, label)
+            return entropy + RIDGE / 2 * weight.square().sum()
+
+        second = torch.autograd.functional.hessian(loss, w)
+        mean = torch.stack([second[k, :, k] for k in range(4)]).mean(0)
+        np.testing.assert_allclose(factor @ factor.T, mean, atol=1e-12)
+
+
+def test_weighing_the_undecided_takes_fewer_iterations(monkeypatch):
+    pixels, digit = load_digits(return_X_y=True)
+    x, label = standardised(torch.from_numpy(pixels).float(), len(digit)), torch.from_numpy(digit)
+    weighed = fit([x], label, 10, 1e-4)
+    monkeypatch.setattr(softmax_regression, "SHAPED", (0,))
+    assert weighed.iterations < fit([x], label, 10, 1e-4).iterations
+
+
 def test_a_step_too_short_to_change_a_number_is_no_obstacle():
     """Where the search finds nothing better within rounding, what L-BFGS remembers is 0 and 0."""
     here = softmax_regression._Problems([torch.tensor([[-2.0, 1.0], [1.0, 1.0]])], torch.tensor([0, 1]), 2, 1e-3)
+    here.shape()
     here.move()
     before = here.loss.clone()
-    here.pairs.append((torch.zeros_like(here.w), torch.zeros_like(here.w)))
+    here.pairs.append((torch.zeros_like(here.w), torch.zeros_like(here.w), torch.zeros(1)))
     here.move()
     assert here.w.isfinite().all() and (here.loss < before).all()

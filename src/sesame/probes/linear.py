@@ -52,8 +52,9 @@ LIGHT, FULL = 600, 3000
 WORDS = 30_000
 STATES = 1 << 29
 """Numbers that the words' vectors in all layers may be; of a large model, fewer words are read."""
-FEATURES = 1 << 28
-"""Numbers that the features of the layers which are solved together may be."""
+FEATURES = 1 << 25
+"""Numbers that the features of the layers which are solved together may be: small layers share the work of an
+iteration's small operations; large ones by themselves leave what is kept of them in the processor's cache."""
 ASKED = 0.25
 """Share of the sentences that are asked about."""
 TOLERANCE = 1e-4
@@ -149,17 +150,15 @@ def told_right(
     """Which things are told right, from each layer. As many layers are solved together as memory holds."""
 
     def features(z: Float[Tensor, "word width"]) -> Float[Tensor, "thing feature"]:
-        if task.of_sentence:
-            return segment_mean(z, sentence, int(sentence[-1]) + 1)[thing]
-        return z[thing] if head is None else torch.cat([z[thing], z[head]], 1)
+        z = segment_mean(z, sentence, int(sentence[-1]) + 1) if task.of_sentence else z
+        return standardised(z, task.known, read)
 
-    thing = torch.from_numpy(task.thing).to(states.device)
-    head = None if task.head is None else torch.from_numpy(task.head).to(states.device)
+    read = [torch.from_numpy(each).to(states.device) for each in (task.thing, task.head) if each is not None]
     label = torch.from_numpy(task.label).to(states.device)
-    wide = states.shape[2] * (1 if head is None else 2)
+    wide = states.shape[2] * len(read)
     found = []
     for layers in states.split(max(1, FEATURES // (len(task.label) * wide))):
-        x = [standardised(features(z), task.known) for z in layers]
+        x = [features(z) for z in layers]
         held = ridge(task.known, wide)
         fitted = fit([each[: task.known] for each in x], label[: task.known], len(task.names), held, TOLERANCE)
         if not bool((fitted.above <= TOLERANCE).all()):

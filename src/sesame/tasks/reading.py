@@ -111,7 +111,7 @@ def reach(model: Model) -> int:
         return min(stack.config.positions for stack in stacks(backbone_of(model)))
     data = model.recipe.data
     assert isinstance(data, config.TextData), "a backbone over tokens is trained on text"
-    return max((phase.length for phase in data.phases), default=data.length)
+    return data.longest
 
 
 def first_embeddings(model: Model) -> Float32[np.ndarray, "token width"]:

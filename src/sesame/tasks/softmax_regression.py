@@ -7,22 +7,27 @@ solved. No problem's answer depends on which others are solved with it.
 L-BFGS (Nocedal 1980; Nocedal & Wright 2006, 7.2) from W = 0. Scores are linear in W, so the search along a direction
 needs the change of the scores in that direction and no further product with the features: an iteration costs two such
 products, however many points the search looks at. What it starts from as the second derivative is the features'
-covariance and the ridge, which have its shape (Böhning 1992, theorem 2): features that go together, as states do, would
-otherwise take it several times as many iterations. Labels come first in all that is kept, because products of many
-things with few labels are faster that way round on one thread, and no slower on two (docs/results.md).
+second moments, each thing weighted by how undecided its label is, and the ridge: the true one's mean over the labels,
+but for what these have in common (at W = 0 it has the very shape of it; Böhning 1992, theorem 2). Features that go
+together, as states do, would otherwise take it several times as many iterations. It is worked out from some of the
+things, at W = 0 and once more near the end: most things are decided then, and count no longer. Labels come first in all
+that is kept, because products of many things with few labels are faster that way round on one thread, and no slower on
+two (docs/results.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-MEMORY = 20
+MEMORY = 10
 """Pairs of steps and changes of the gradient that L-BFGS remembers."""
-CURVATURE = 0.1
-"""What p(1 − p) is taken to be, over things and labels: how the covariance stands to the ridge. It is right only in
-size; L-BFGS finds the scale."""
+SHAPED = (0, 10)
+"""Iterations before which what stands for the second derivative is worked out."""
+ENOUGH, LEAST = 6, 5000
+"""Things that it is worked out from, for each feature and at least. Fewer cost more iterations than they save."""
 SLOPE = 0.5
 """A search ends where the slope is at most this share of the first one."""
 SEARCHES = 30
@@ -62,19 +67,38 @@ def fit(
             if len(moving) < len(number):
                 number = number[moving]
                 here.keep(moving)
+            if iteration in SHAPED:
+                here.shape()
             here.move()
     return Fit(weight, above, iteration)
 
 
-def standardised(x: Float[Tensor, "thing feature"], known: int) -> Float[Tensor, "thing feature+1"]:
+def standardised(
+    x: Float[Tensor, "vector width"], known: int, rows: Sequence[Int64[Tensor, " thing"]] = ()
+) -> Float[Tensor, "thing feature"]:
     """Every feature with mean 0 and variance 1 over the first `known` things, and one more that is always 1.
 
-    A feature that does not vary becomes 0.
+    A thing's features are a row of `x` or, with `rows`, those of x that it names, side by side. A feature that does not
+    vary becomes 0. They are made in parts, for a copy of all would take longer than the arithmetic.
     """
-    deviation, mean = torch.std_mean(x[:known], 0, correction=0)
-    varies = deviation > 1e-6 * mean.abs()
-    found = x.new_ones(len(x), x.shape[1] + 1)
-    torch.sub(x, mean, out=found[:, :-1]).div_(torch.where(varies, deviation, torch.inf))
+    things = len(rows[0]) if rows else len(x)
+
+    def part(start: int, stop: int) -> Float[Tensor, "part feature"]:
+        return torch.cat([x[of[start:stop]] for of in rows], 1) if rows else x[start:stop]
+
+    origin = part(0, 1)  # moments about one of them lose no digits to a mean far from 0
+    first = second = torch.zeros_like(origin[0])
+    for start in range(0, known, PART):
+        away = part(start, min(start + PART, known)) - origin
+        first, second = first + away.sum(0), second + away.square_().sum(0)
+    mean, deviation = first / known, (second / known - (first / known).square()).clamp_(min=0.0).sqrt_()
+    mean = mean + origin[0]
+    deviation = torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.inf)
+    found = x.new_empty(things, len(mean) + 1)
+    found[:, -1] = 1.0
+    for start in range(0, things, PART):
+        here = found[start : start + PART, :-1]
+        torch.sub(part(start, start + PART), mean, out=here).div_(deviation)
     return found
 
 
@@ -88,8 +112,8 @@ class _Problems:
         self.w = x[0].new_zeros(len(x), labels, x[0].shape[1])
         self.scores = self.w.new_zeros(len(x), labels, self.n)
         self.loss, self.gradient = self._at(torch.full_like(self.scores, 1.0 / labels))
-        self.pairs: list[tuple[Tensor, Tensor]] = []
-        self.factors = [_factor(each, ridge / CURVATURE) for each in x]
+        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.factors: list[Tensor] = []
 
     def keep(self, which: Int64[Tensor, " kept"]) -> None:
         """Go on with some of them."""
@@ -97,8 +121,15 @@ class _Problems:
         self.w, self.scores, self.loss, self.gradient = (
             each[which] for each in (self.w, self.scores, self.loss, self.gradient)
         )
-        self.pairs = [(step[which], change[which]) for step, change in self.pairs]
+        self.pairs = [(step[which], change[which], bend[which]) for step, change, bend in self.pairs]
         self.factors = [self.factors[i] for i in which.tolist()]
+
+    def shape(self) -> None:
+        """Work out what stands for the second derivative, where they are now."""
+        every = slice(None, None, max(1, self.n // max(ENOUGH * self.w.shape[2], LEAST)))
+        probability = self.scores[:, :, every].softmax(1)
+        open_still = probability.mul_(1 - probability).mean(1)
+        self.factors = [_factor(x[every], each, self.ridge) for x, each in zip(self.x, open_still, strict=True)]
 
     def move(self) -> None:
         """One step of L-BFGS."""
@@ -109,7 +140,8 @@ class _Problems:
         self.w += step
         self.scores += size * rise
         self.loss, self.gradient = self._at(probability)
-        self.pairs = [*self.pairs[1 - MEMORY :], (step, self.gradient - before)]
+        change = self.gradient - before
+        self.pairs = [*self.pairs[1 - MEMORY :], (step, change, _dot(step, change))]
 
     def _at(self, probability: Float[Tensor, "problem label thing"]) -> tuple[Tensor, Tensor]:
         """Loss and gradient where the labels have these probabilities; these are overwritten."""
@@ -122,16 +154,15 @@ class _Problems:
     def _direction(self) -> Float[Tensor, "problem label feature"]:
         """Downhill: minus the gradient times what L-BFGS knows of the inverse of the second derivative."""
         found, shares = -self.gradient, []
-        for step, change in reversed(self.pairs):
-            shares.append(_ratio(_dot(step, found), _dot(step, change)))
+        for step, change, bend in reversed(self.pairs):
+            shares.append(_ratio(_dot(step, found), bend))
             found = found - _spread(shares[-1]) * change
         found = self._shaped(found)
         if self.pairs:
-            step, change = self.pairs[-1]
-            bend = _dot(step, change)
+            _, change, bend = self.pairs[-1]
             found = found * _spread(torch.where(bend > 0, bend / _dot(change, self._shaped(change)), 1.0))
-        for step, change in self.pairs:
-            found = found + _spread(shares.pop() - _ratio(_dot(change, found), _dot(step, change))) * step
+        for step, change, bend in self.pairs:
+            found = found + _spread(shares.pop() - _ratio(_dot(change, found), bend)) * step
         return found
 
     def _shaped(self, x: Float[Tensor, "problem label feature"]) -> Float[Tensor, "problem label feature"]:
@@ -180,9 +211,11 @@ def _product(d: Float[Tensor, "label feature"], x: Float[Tensor, "thing feature"
     return torch.cat([d @ part.T for part in x.split(PART)], 1)
 
 
-def _factor(x: Float[Tensor, "thing feature"], ridge: float) -> Float[Tensor, "feature feature"]:
-    """Of xᵀx/n + ridge."""
-    second = x.T @ x
+def _factor(
+    x: Float[Tensor, "thing feature"], weight: Float[Tensor, " thing"], ridge: float
+) -> Float[Tensor, "feature feature"]:
+    """Of xᵀ diag(weight) x/n + ridge."""
+    second = (x * weight[:, None]).T @ x
     second.div_(len(x)).diagonal().add_(ridge)
     return torch.linalg.cholesky(second)
 
