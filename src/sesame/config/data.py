@@ -62,9 +62,14 @@ class TextData(Struct, frozen=True, kw_only=True, tag="text"):
     """Set by `sesame fork`."""
 
     @property
+    def schedule(self) -> tuple[Phase, ...]:
+        """The stretches of training one after another, the only one where no lengths are scheduled."""
+        return self.phases or (Phase(share=1.0, length=self.length, rows=self.rows),)
+
+    @property
     def longest(self) -> int:
         """Positions in the longest row."""
-        return max((phase.length for phase in self.phases), default=self.length)
+        return max(phase.length for phase in self.schedule)
 
 
 class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
@@ -91,6 +96,11 @@ class ImageData(Struct, frozen=True, kw_only=True, tag="images"):
     """Leave out what cannot be read, count and report it, instead of stopping."""
     cache: str = ""
     """Folder for the decoded bytes; empty for the user's own (~/.cache/sesame, or what XDG_CACHE_HOME says)."""
+
+    @property
+    def schedule(self) -> tuple[Phase, ...]:
+        """All of training, an image counting as one position."""
+        return (Phase(share=1.0, length=1, rows=self.rows),)
 
 
 class Espeak(Struct, frozen=True, kw_only=True):
@@ -152,6 +162,11 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
         """Numbers in a frame."""
         one = {"wave": 1, "mfcc": self.cepstra}.get(self.features, self.bands)
         return one * (1 + self.deltas) * self.stack
+
+    @property
+    def schedule(self) -> tuple[Phase, ...]:
+        """All of training."""
+        return (Phase(share=1.0, length=self.length, rows=self.rows),)
 
     @property
     def longest(self) -> int:

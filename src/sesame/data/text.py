@@ -111,13 +111,13 @@ class TextStream:
         self.copies = _copies(store, data.sample_exponent)
 
     def _check(self) -> None:
-        lengths = [phase.length for phase in self.data.phases] or [self.data.length]
+        longest = self.data.longest
         kept = self.store.held_out
         sizes = self.store.lengths
         trained = int(sizes[~kept].sum())
-        if trained < max(lengths):
+        if trained < longest:
             raise UserError(
-                f"{self.store.path}: {trained} tokens are left to train on, fewer than one row of {max(lengths)}. "
+                f"{self.store.path}: {trained} tokens are left to train on, fewer than one row of {longest}. "
                 "Add text, or pass a shorter --length."
             )
         if "next" in self.pairs and int((~kept).sum()) < 2:
@@ -125,7 +125,7 @@ class TextStream:
                 f"{self.store.path} has one document to train on; next-sentence prediction draws wrong "
                 "continuations from other documents. Add documents, or pass --pretext.next-sentence 0."
             )
-        if self.data.phases and abs(sum(phase.share for phase in self.data.phases) - 1) > 1e-6:
+        if abs(sum(phase.share for phase in self.data.schedule) - 1) > 1e-6:
             raise UserError("the shares of a length schedule (data.phases) must add up to 1.")
 
     # ------------------------------------------------------------------------------------ training
@@ -166,11 +166,11 @@ class TextStream:
     def _phase(self, step: int, steps: int) -> tuple[int, int, float]:
         """Length, rows, and the step at which they end."""
         share = 0.0
-        for phase in self.data.phases[:-1]:
+        *before, last = self.data.schedule
+        for phase in before:
             share += phase.share
             if step < round(share * steps):
                 return phase.length, phase.rows, float(round(share * steps))
-        last = self.data.phases[-1] if self.data.phases else self.data
         return last.length, last.rows, float("inf")
 
     def _rows(self, cursor: Cursor, length: int) -> Iterator[tuple[Block, int, Cursor]]:

@@ -74,10 +74,7 @@ def _within(watch: Watch, seconds: float) -> Watch:
 
 def positions(recipe: Recipe) -> float:
     """Positions (images) in an optimiser step; the mean one, under a schedule of lengths."""
-    phases = getattr(recipe.data, "phases", ())
-    if phases:
-        return sum(phase.share * phase.rows * phase.length for phase in phases)
-    return float(recipe.data.rows * getattr(recipe.data, "length", 1))
+    return sum(phase.share * phase.rows * phase.length for phase in recipe.data.schedule)
 
 
 def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int, Watch]:
@@ -85,8 +82,8 @@ def _steps_in(recipe: Recipe, data: Any, out: Path) -> tuple[int, int, Watch]:
     evaluations there are, where the recipe leaves it open: at most a tenth of a short run is spent on them; and when
     to probe, with the seconds it may take.
     """
-    phases = max(1, len(getattr(recipe.data, "phases", ())))
-    speed = _calm_speed(recipe, data, out, least=min(3.0, 6 * recipe.max_minutes / phases))  # a tenth of the time
+    least = min(3.0, 6 * recipe.max_minutes / len(recipe.data.schedule))  # a tenth of the time
+    speed = _calm_speed(recipe, data, out, least)
     left = 60 * recipe.max_minutes - speed.measuring
     watch = recipe.watch
     if watch.probes:
@@ -132,12 +129,10 @@ def _speed(recipe: Recipe, data: Any, out: Path, least: float) -> Speed:
     training = set_up(trial, Run(scratch, Config(recipe=trial, machine={})), data)
     line = machine.Line()
     try:
-        starts = [0.0]
-        phases = getattr(recipe.data, "phases", ())
-        for phase in phases[:-1]:
-            starts.append(starts[-1] + phase.share)
-        shares = [phase.share for phase in phases] or [1.0]
-        a_step = sum(s * _seconds_a_step(training, start, least) for s, start in zip(shares, starts, strict=True))
+        a_step, start = 0.0, 0.0
+        for phase in recipe.data.schedule:
+            a_step += phase.share * _seconds_a_step(training, start, least)
+            start += phase.share
         an_evaluation = _seconds_of(lambda: evaluate(training), training, least)
         if training.team.rank == 0:
             scratch.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ class Denoising(Pretext):
     def stream(self, data: TextSet, seed: int, rank: int = 0, world: int = 1) -> TextStream:
         place = None if self.vocabulary.begin else self.vocabulary.pad  # of a start token: `split` frames texts anew
         stream = TextStream(data.store, data.config, frozenset(), seed, rank, world, begin=place)
-        longest = max((phase.length for phase in data.config.phases), default=data.config.length) - 2
+        longest = data.config.longest - 2
         for c in self.config.corruptions:
             have = len(self.marks.sentinels)
             if isinstance(c, config.SpanCorruption) and (need := most_spans(c, longest)) > have:

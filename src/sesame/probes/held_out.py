@@ -173,7 +173,7 @@ def _from_file(model: Model, source: str, most: int) -> Iterator[TextBatch]:
     """The first documents of some text that together have `most` tokens, cut where the model reads no further."""
     backbone, vocabulary = reader(model), model.vocabulary
     assert vocabulary is not None
-    data = model.recipe.data if model.recipe else None
+    data = model.data
     if isinstance(data, config.TextData):
         length = data.length
     else:

@@ -217,5 +217,5 @@ def common(data: list[config.Data], reference: config.Data) -> config.Data:
     """How held-out examples are cut: as the reference reads them, no longer than the shortest that an arm has read."""
     if not isinstance(reference, TextData):
         return reference
-    longest = [max((p.length for p in d.phases), default=d.length) for d in data if isinstance(d, TextData)]
+    longest = [d.longest for d in data if isinstance(d, TextData)]
     return msgspec.structs.replace(reference, length=min(longest), phases=(), short_rate=0.0, twin=None)
