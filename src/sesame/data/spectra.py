@@ -15,9 +15,9 @@ from torch import Tensor
 
 from sesame.data.mel import Scale, mel_filters
 
-BLOCK = 256
+BLOCK = 512
 """Frames that are transformed at once."""
-BANDS = 20
+BANDS = 27
 """Filters that are applied at once, to no more bins than they reach: most of the matrix of filters is zero."""
 
 
@@ -51,16 +51,17 @@ class Spectra:
         """Power in every band, of each window that fits."""
         frames = self._windows_in(len(sound))
         mel = torch.empty(frames, self.mels)
-        windows = torch.zeros(min(frames, BLOCK), self.fft_size, dtype=sound.dtype)  # zeros stay behind each window
+        most = min(frames, BLOCK)
+        windows = torch.zeros(most, self.fft_size, dtype=sound.dtype)  # zeros stay behind each window
+        power = torch.empty(most, self.fft_size // 2 + 1, 2)
         for start in range(0, frames, BLOCK):
             count = min(BLOCK, frames - start)
             first = start * self.hop
             self.cut(sound[first : first + self.size + (count - 1) * self.hop], windows[:count, : self.size])
-            spectrum = torch.fft.rfft(windows[:count])
-            real, imaginary = spectrum.real.float(), spectrum.imag.float()
-            power = real.mul_(real).addcmul_(imaginary, imaginary)
+            power[:count].copy_(torch.view_as_real(torch.fft.rfft(windows[:count]))).square_()
+            flat = power[:count].flatten(1)
             for low, high, band, filters in self.groups:
-                torch.mm(power[:, low:high], filters, out=mel[start : start + count, band : band + filters.shape[1]])
+                torch.mm(flat[:, low:high], filters, out=mel[start : start + count, band : band + filters.shape[1]])
         return mel
 
     def cut(self, sound: Float[Tensor, " sample"], windows: Float[Tensor, "frame size"]) -> None:
@@ -158,9 +159,10 @@ class Wave:
 
 
 def _groups(filters: Float[Tensor, "bin mel"]) -> Iterator[tuple[int, int, int, Tensor]]:
-    """Neighbouring filters, with the first bin that they reach, the bin after the last, and their place."""
+    """Neighbouring filters, with the first number that they reach, the one after the last, and their place."""
+    both = filters.repeat_interleave(2, 0)  # real and imaginary part side by side
     for band in range(0, filters.shape[1], BANDS):
-        group = filters[:, band : band + BANDS]
+        group = both[:, band : band + BANDS]
         reached = group.any(1).nonzero()
         low, high = int(reached[0]), int(reached[-1]) + 1
         yield low, high, band, group[low:high].contiguous()
