@@ -6,13 +6,12 @@ solved. No problem's answer depends on which others are solved with it.
 
 L-BFGS (Nocedal 1980; Nocedal & Wright 2006, 7.2) from W = 0. Scores are linear in W, so the search along a direction
 needs the change of the scores in that direction and no further product with the features: an iteration costs two such
-products, however many points the search looks at. What it starts from as the second derivative is the features'
-second moments, each thing weighted by how undecided its label is, and the ridge: the true one's mean over the labels,
-but for what these have in common (at W = 0 it has the very shape of it; Böhning 1992, theorem 2). Features that go
-together, as states do, would otherwise take it several times as many iterations. It is worked out from some of the
-things, at W = 0 and once more near the end: most things are decided then, and count no longer. Labels come first in all
-that is kept, because products of many things with few labels are faster that way round on one thread, and no slower on
-two (docs/results.md).
+products, however many points the search looks at. What it starts from as the second derivative is the mean of that
+one's blocks of a label with itself: the features' second moments, each thing weighted by how undecided it is, and the
+ridge. (At W = 0 all of it has that shape; Böhning 1992, theorem 2.) Features that go together, as states do, would
+otherwise take it several times as many iterations. It is worked out from some of the things, at W = 0 and once more on
+the way, when most things are decided and count no longer. Labels come first in all that is kept, because products of
+many things with few labels are faster that way round on one thread, and no slower on two (docs/results.md).
 """
 
 from collections.abc import Sequence
