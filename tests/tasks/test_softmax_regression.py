@@ -80,6 +80,14 @@ def test_single_precision_reaches_the_tolerance_of_the_probes():
         assert 0 <= objective(each, label, weight.double(), 0.003) - objective(each, label, best, 0.003) <= 1e-4
 
 
+def test_features_that_follow_from_others_are_no_obstacle_in_single_precision():
+    """600 of 5: rounding alone would leave their second moments no root under a small ridge."""
+    random = np.random.default_rng(0)
+    x = standardised(torch.from_numpy(random.standard_normal((400, 5)) @ random.standard_normal((5, 600))).float(), 400)
+    found = fit([x], torch.from_numpy(random.integers(0, 3, 400)), 3, 1e-6, tolerance=1e-3)
+    assert (found.above <= 1e-3).all()
+
+
 def test_labels_that_a_line_divides_are_solved_too():
     x = [torch.tensor([[-1e3, 1.0], [-1.0, 1.0], [1.0, 1.0], [1e3, 1.0]])]
     label = torch.tensor([0, 0, 1, 1])
@@ -116,13 +124,13 @@ def test_features_are_taken_from_rows_as_if_these_had_been_copied(known):
     np.testing.assert_allclose(found[:, :-1], expected, atol=2e-4)  # of numbers near 1000, in single precision
 
 
-def test_what_stands_for_the_second_derivative_is_its_mean_over_labels():
+def test_the_preconditioner_is_the_second_derivatives_mean_over_labels():
     """Against automatic differentiation, at any weights: the blocks of a label with itself."""
     x, label = problems(2)
     here = softmax_regression._Problems(x, label, 4, RIDGE)
     here.w = torch.from_numpy(np.random.default_rng(3).standard_normal(here.w.shape))
     here.scores = torch.stack([softmax_regression._product(w, each) for w, each in zip(here.w, x, strict=True)])
-    here.shape()
+    here.precondition()
     for each, w, factor in zip(x, here.w, here.factors, strict=True):
 
         def loss(weight: torch.Tensor, each: torch.Tensor = each) -> torch.Tensor:
@@ -138,14 +146,14 @@ def test_weighing_the_undecided_takes_fewer_iterations(monkeypatch):
     pixels, digit = load_digits(return_X_y=True)
     x, label = standardised(torch.from_numpy(pixels).float(), len(digit)), torch.from_numpy(digit)
     weighed = fit([x], label, 10, 1e-4)
-    monkeypatch.setattr(softmax_regression, "SHAPED", (0,))
+    monkeypatch.setattr(softmax_regression, "PRECONDITIONED", (0,))
     assert weighed.iterations < fit([x], label, 10, 1e-4).iterations
 
 
 def test_a_step_too_short_to_change_a_number_is_no_obstacle():
     """Where the search finds nothing better within rounding, what L-BFGS remembers is 0 and 0."""
     here = softmax_regression._Problems([torch.tensor([[-2.0, 1.0], [1.0, 1.0]])], torch.tensor([0, 1]), 2, 1e-3)
-    here.shape()
+    here.precondition()
     here.move()
     before = here.loss.clone()
     here.pairs.append((torch.zeros_like(here.w), torch.zeros_like(here.w), torch.zeros(1)))

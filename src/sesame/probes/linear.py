@@ -147,7 +147,7 @@ def _by_class(task: Task, right: list[Bool[np.ndarray, " asked"]]) -> Iterator[A
 def told_right(
     task: Task, states: Float[Tensor, "layer word width"], sentence: Int64[Tensor, " word"]
 ) -> list[Bool[np.ndarray, " asked"]]:
-    """Which things are told right, from each layer. As many layers are solved together as memory holds."""
+    """Which things are told right, from each layer. Small layers are solved together, large ones one by one."""
 
     def features(z: Float[Tensor, "word width"]) -> Float[Tensor, "thing feature"]:
         z = segment_mean(z, sentence, int(sentence[-1]) + 1) if task.of_sentence else z

@@ -6,8 +6,8 @@ solved. No problem's answer depends on which others are solved with it.
 
 L-BFGS (Nocedal 1980; Nocedal & Wright 2006, 7.2) from W = 0. Scores are linear in W, so the search along a direction
 needs the change of the scores in that direction and no further product with the features: an iteration costs two such
-products, however many points the search looks at. What it starts from as the second derivative is the mean of that
-one's blocks of a label with itself: the features' second moments, each thing weighted by how undecided it is, and the
+products, however many points the search looks at. Its preconditioner is the mean of the second derivative's blocks
+of a label with itself: the features' second moments, each thing weighted by how undecided it is, and the
 ridge. (At W = 0 all of it has that shape; Böhning 1992, theorem 2.) Features that go together, as states do, would
 otherwise take it several times as many iterations. It is worked out from some of the things, at W = 0 and once more on
 the way, when most things are decided and count no longer. Labels come first in all that is kept, because products of
@@ -23,8 +23,8 @@ from torch import Tensor
 
 MEMORY = 10
 """Pairs of steps and changes of the gradient that L-BFGS remembers."""
-SHAPED = (0, 10)
-"""Iterations before which what stands for the second derivative is worked out."""
+PRECONDITIONED = (0, 10)
+"""Iterations before which the preconditioner is worked out."""
 ENOUGH, LEAST = 6, 5000
 """Things that it is worked out from, for each feature and at least. Fewer cost more iterations than they save."""
 SLOPE = 0.5
@@ -66,8 +66,8 @@ def fit(
             if len(moving) < len(number):
                 number = number[moving]
                 here.keep(moving)
-            if iteration in SHAPED:
-                here.shape()
+            if iteration in PRECONDITIONED:
+                here.precondition()
             here.move()
     return Fit(weight, above, iteration)
 
@@ -123,8 +123,8 @@ class _Problems:
         self.pairs = [(step[which], change[which], bend[which]) for step, change, bend in self.pairs]
         self.factors = [self.factors[i] for i in which.tolist()]
 
-    def shape(self) -> None:
-        """Work out what stands for the second derivative, where they are now."""
+    def precondition(self) -> None:
+        """Work out the preconditioner where they are now."""
         every = slice(None, None, max(1, self.n // max(ENOUGH * self.w.shape[2], LEAST)))
         probability = self.scores[:, :, every].softmax(1)
         open_still = probability.mul_(1 - probability).mean(1)
@@ -156,16 +156,16 @@ class _Problems:
         for step, change, bend in reversed(self.pairs):
             shares.append(_ratio(_dot(step, found), bend))
             found = found - _spread(shares[-1]) * change
-        found = self._shaped(found)
+        found = self._preconditioned(found)
         if self.pairs:
             _, change, bend = self.pairs[-1]
-            found = found * _spread(torch.where(bend > 0, bend / _dot(change, self._shaped(change)), 1.0))
+            found = found * _spread(torch.where(bend > 0, bend / _dot(change, self._preconditioned(change)), 1.0))
         for step, change, bend in self.pairs:
             found = found + _spread(shares.pop() - _ratio(_dot(change, found), bend)) * step
         return found
 
-    def _shaped(self, x: Float[Tensor, "problem label feature"]) -> Float[Tensor, "problem label feature"]:
-        """x times the inverse of what has the second derivative's shape."""
+    def _preconditioned(self, x: Float[Tensor, "problem label feature"]) -> Float[Tensor, "problem label feature"]:
+        """x times the inverse of what stands for the second derivative."""
         solved = [torch.cholesky_solve(each.T, factor).T for each, factor in zip(x, self.factors, strict=True)]
         return torch.stack(solved)
 
@@ -213,9 +213,9 @@ def _product(d: Float[Tensor, "label feature"], x: Float[Tensor, "thing feature"
 def _factor(
     x: Float[Tensor, "thing feature"], weight: Float[Tensor, " thing"], ridge: float
 ) -> Float[Tensor, "feature feature"]:
-    """Of xᵀ diag(weight) x/n + ridge."""
-    second = (x * weight[:, None]).T @ x
-    second.div_(len(x)).diagonal().add_(ridge)
+    """Of xᵀ diag(weight) x/n + ridge, and as much as rounding could take from it."""
+    second = ((x * weight[:, None]).T @ x).div_(len(x))
+    second.diagonal().add_(ridge + torch.finfo(x.dtype).eps * second.trace())
     return torch.linalg.cholesky(second)
 
 
