@@ -14,7 +14,7 @@ the way, when most things are decided and count no longer. Labels come first in 
 many things with few labels are faster that way round on one thread, and no slower on two (docs/results.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,22 +82,20 @@ def standardised(
     """
     things = len(rows[0]) if rows else len(x)
 
-    def part(start: int, stop: int) -> Float[Tensor, "part feature"]:
-        return torch.cat([x[of[start:stop]] for of in rows], 1) if rows else x[start:stop]
+    def parts(count: int) -> Iterator[Float[Tensor, "part feature"]]:
+        """The first `count` things."""
+        for start in range(0, count, PART):
+            here = slice(start, min(start + PART, count))
+            yield torch.cat([x[of[here]] for of in rows], 1) if rows else x[here]
 
-    origin = part(0, 1)  # moments about one of them lose no digits to a mean far from 0
-    first = second = torch.zeros_like(origin[0])
-    for start in range(0, known, PART):
-        away = part(start, min(start + PART, known)) - origin
-        first, second = first + away.sum(0), second + away.square_().sum(0)
-    mean, deviation = first / known, (second / known - (first / known).square()).clamp_(min=0.0).sqrt_()
-    mean = mean + origin[0]
+    mean = torch.stack([part.sum(0) for part in parts(known)]).sum(0) / known
+    variance = torch.stack([(part - mean).square_().sum(0) for part in parts(known)]).sum(0) / known
+    deviation = variance.sqrt()
     deviation = torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.inf)
     found = x.new_empty(things, len(mean) + 1)
     found[:, -1] = 1.0
-    for start in range(0, things, PART):
-        here = found[start : start + PART, :-1]
-        torch.sub(part(start, start + PART), mean, out=here).div_(deviation)
+    for here, part in zip(found[:, :-1].split(PART), parts(things), strict=True):
+        torch.sub(part, mean, out=here).div_(deviation)
     return found
 
 
