@@ -54,6 +54,19 @@ def test_a_run_is_watched_while_it_trains_and_afterwards(made, own, capsys):
     assert "own.py rises, all, layer 1 0 6" in said and "Curves: sesame report run" in said
 
 
+def test_where_a_probe_fails_at_once_no_run_stays_behind_and_the_mended_command_trains(made, own, capsys):
+    (own / "bad.py").write_text("def measure(model, ask):\n    yield 1 / 0\n")
+    words = ["pretrain", "bert-tiny", "--out", "run", *SMALL, "--steps", "2", "--threads", "1", "--quiet"]
+    assert main([*words, "--data", str(made[0] / "data"), "--probe", "own.py", "--probe", "bad.py"]) == 2
+    assert "bad.py, line 2" in capsys.readouterr().err and not (own / "run").exists()
+    raw = ["--data", str(made[0] / "text.txt"), "--data.vocab", "90"]
+    assert main([*words, *raw, "--probe", "bad.py"]) == 2
+    assert [path.name for path in (own / "run").iterdir()] == ["data"]  # prepared, which need not be done again
+    (own / "bad.py").write_text(OWN)
+    assert main([*words, *raw, "--probe", "bad.py"]) == 0
+    assert Run.open("run").state().state == "finished"
+
+
 def test_a_run_is_watched_from_python(made, own):
     fields = {"steps": 2, "threads": 1, "save_every": 2}
     recipe = sesame.recipes.find("bert-tiny")

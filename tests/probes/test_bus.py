@@ -205,10 +205,10 @@ def test_a_probe_that_fails_at_step_0_stops_the_run_before_it_trains(tmp_path):
     bad = probe(tmp_path, "bad.py", "def measure(model, ask):\n    yield 1 / 0\n")
     with pytest.raises(UserError, match=r"probe bad\.py failed with ZeroDivisionError.*bad\.py, line 2"):
         train(recipe("byol", tmp_path, watch=watching(bad, every=2)), tmp_path / "run")
-    run = Run.open(tmp_path / "run")
-    assert run.state().state == "failed" and checkpoint.listed(run.checkpoints) == []
-    (tmp_path / "bad.py").write_text(QUIET)  # mended, it goes on from the beginning
-    assert steps_of(train(run.recipe, run.path)) == [0, 1, 2, 4, 6, 8, 10]
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "bad.py").write_text(QUIET)
+    mended = train(recipe("byol", tmp_path, watch=watching(bad, every=2)), tmp_path / "run")
+    assert steps_of(mended) == [0, 1, 2, 4, 6, 8, 10]
 
 
 def test_a_probe_that_fails_later_is_left_out_and_training_goes_on(tmp_path, caplog):

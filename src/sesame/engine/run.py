@@ -10,8 +10,10 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -146,6 +148,16 @@ class Run:
             if handle:
                 handle.close()
         self._metrics = self._lock = None
+
+    def discard(self) -> None:
+        """Take away a new run that never took a step, so that its name is free again; prepared data stay."""
+        self.close()
+        for item in self.path.iterdir():
+            if item.name not in ("data", "checkpoints"):
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
+        for folder in (self.checkpoints, self.path):
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
 
     def log(self, event: str, step: int, **values: Any) -> None:
         """Append one event to `metrics.jsonl`."""

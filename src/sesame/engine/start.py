@@ -65,7 +65,12 @@ def start(
         recipe=recipe, machine=machine.fingerprint(recipe, team.world), data=building.identity_of(data), origin=origin
     )
     run = Run.create(out, config, building.vocabulary_of(data)) if team.rank == 0 else Run(out, config)
-    return _go(run, team, data, weights, shows, extra)
+    try:
+        return _go(run, team, data, weights, shows, extra)
+    except UserError:
+        if team.rank == 0 and (said := run.state()) and not said.step and run.newest(weights_only=True) is None:
+            run.discard()
+        raise
 
 
 def resume(
