@@ -75,15 +75,20 @@ def scores_of(network: Network, sequences: Sequences, pad: int) -> Float[np.ndar
     with torch.inference_mode():
         for chosen in groups:
             batch = network.batch(sequences, chosen, pad)
-            scores.append(network(batch).float().cpu().numpy())
-    together = np.concatenate(scores)
-    if len(together) == len(sequences):  # a row a sequence; also right where each reads one position
-        place = np.concatenate(groups)
-    else:  # a row a read position
+            scores.append(network(batch).float().cpu())
+    return in_order(scores, groups, sequences).numpy()
+
+
+def in_order(
+    parts: Sequence[Float[Tensor, "some *what"]], groups: Sequence[Int[np.ndarray, " chosen"]], sequences: Sequences
+) -> Float[Tensor, "all *what"]:
+    """What was found of each group, a row a sequence or a row a read position, in the order of the sequences."""
+    together, place = torch.cat(tuple(parts)), np.concatenate(groups)
+    if len(together) != len(place):  # also right where each sequence reads one position
         edges = sequences.read_offsets
-        place = np.concatenate([np.arange(edges[i], edges[i + 1]) for chosen in groups for i in chosen])
-    ordered = np.empty_like(together)
-    ordered[place] = together
+        place = np.concatenate([np.arange(edges[i], edges[i + 1]) for i in place])
+    ordered = torch.empty_like(together)
+    ordered[torch.from_numpy(place)] = together
     return ordered
 
 

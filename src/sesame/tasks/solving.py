@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from sesame.tasks.finetune import Encoded, Evaluation, Tuning
-from sesame.tasks.network import Network, groups_of
+from sesame.tasks.network import Network, groups_of, in_order
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3)
 """λ, from the strongest; of several that are best on dev, the first."""
@@ -58,15 +58,7 @@ def read(network: Network, sequences: Any, pad: int, solved: str) -> Float[Tenso
             if solved == "sequence":
                 rows = [network.head.pool(h, batch) for h in rows]
             found.append(torch.stack(rows, 1).float().cpu())
-    edges = sequences.read_offsets
-    if solved == "sequence":
-        place = np.concatenate(groups)
-    else:
-        place = np.concatenate([np.arange(edges[i], edges[i + 1]) for chosen in groups for i in chosen])
-    together = torch.cat(found)
-    ordered = torch.empty_like(together)
-    ordered[torch.from_numpy(place)] = together
-    return ordered
+    return in_order(found, groups, sequences)
 
 
 def solve(network: Network, encoded: Encoded, kept: Kept, chosen: Int[np.ndarray, " chosen"]) -> Tuning:
