@@ -10,7 +10,7 @@ import torch
 from small_model import LENGTH, make
 from small_task import task_data
 
-from sesame import config
+from sesame import config, models
 from sesame.config import FineTune
 from sesame.engine.build import build
 from sesame.engine.optim import Optimizer
@@ -18,7 +18,9 @@ from sesame.errors import UserError
 from sesame.tasks.arms import Embeddings, fresh, network_of, with_dropout
 from sesame.tasks.classification import Classification
 from sesame.tasks.finetune import Diverged, batches, encode, fine_tune, layer_rates, schedule_of
+from sesame.tasks.images import LinearHead
 from sesame.tasks.loss_curve import loss_curve
+from sesame.tasks.network import Network
 from sesame.tasks.sequences import batch_of
 
 QUICK = FineTune(epochs=2.0, min_steps=0, rows=12, lr=3e-3, evaluations=2)
@@ -168,6 +170,25 @@ def test_the_rate_falls_with_each_layer_from_the_head(small):
     for name, rate in rates.items():
         assert rate == next(wanted[stem] for stem in wanted if name.startswith(stem)), name
     assert set(layer_rates(network, 1.0).values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("shape", "layers", "first"),
+    [
+        (config.ViT(layers=3, width=8, heads=2, ffn=8, image=8), [f"transformer.blocks.{i}" for i in range(3)],
+         ("transformer.embed",)),
+        (config.ConvNet(channels=(2, 4, 4)), [f"blocks.{i}" for i in range(3)], ("stem", "stem_norm")),
+        (config.ResNet(depth=18), [f"layer{i}.{j}" for i in (1, 2, 3, 4) for j in (0, 1)], ("conv1", "bn1")),
+    ],
+)  # fmt: skip
+def test_the_rate_falls_with_each_layer_of_a_network_on_images(shape, layers, first):
+    backbone = models.build(shape)
+    rates = layer_rates(Network(backbone, LinearHead(backbone.width, 2)), 0.5)
+    wanted = {f"backbone.{layer}": 0.5 ** (len(layers) - i) for i, layer in enumerate(layers)}
+    wanted |= {f"backbone.{name}": 0.5 ** (1 + len(layers)) for name in first}
+    wanted |= {"head.out": 1.0, "backbone.transformer.norm": 0.5}  # the norm is a ViT's, after its last layer
+    for name, rate in rates.items():
+        assert rate == next(rate for stem, rate in wanted.items() if name.startswith(f"{stem}.")), name
 
 
 def test_adam_s_first_step_is_as_long_as_the_layer_s_rate(small):

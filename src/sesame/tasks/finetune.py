@@ -4,7 +4,6 @@ import logging
 import math
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -187,21 +186,23 @@ def schedule_of(settings: FineTune) -> Optimizer:
 def layer_rates(network: Network, decay: float) -> dict[str, float]:
     """Of every parameter the share of the rate: 1 in the head, `decay` in the last layer, its square in the one before.
 
-    The embeddings come after the first layer (Howard & Ruder 2018, 3.2; Clark et al. 2020, appendix B). In an
-    encoder-decoder the encoder's last layer comes after the decoder's first.
+    The embeddings, and the stem of a conv net, come after the first layer (Howard & Ruder 2018, 3.2; Clark et al.
+    2020, appendix B). In an encoder-decoder the encoder's last layer comes after the decoder's first.
     """
     names = [key for key, _ in network.named_parameters()]
-    within = [re.fullmatch(r"backbone\.(encoder\.|decoder\.)?blocks\.(\d+)\..*", key) for key in names]
-    layers = Counter[str]()
-    for found in filter(None, within):
-        layers[found[1] or ""] = max(layers[found[1] or ""], int(found[2]) + 1)
+    within = [re.match(r"backbone\.((?:encoder|decoder|transformer)\.)?((?:blocks|layer\d)\.\d+)\.", k) for k in names]
+    layers = dict[str, list[str]]()  # of each stack, from the first on
+    for stack, block in dict.fromkeys(found.groups("") for found in within if found):
+        layers.setdefault(stack, []).append(block)
 
     def steps_from_head(key: str, found: re.Match[str] | None) -> int:
         if key.startswith(("head.", "mix.")):
             return 0
-        after = layers["decoder."] if key.startswith("backbone.encoder.") else 0
+        after = len(layers.get("decoder.", ())) if key.startswith("backbone.encoder.") else 0
         if found:
-            return after + layers[found[1] or ""] - int(found[2])
-        return 1 + (layers.total() if ".embed." in key else after)
+            stack, block = found.groups("")
+            return after + len(layers[stack]) - layers[stack].index(block)
+        first = re.search(r"\.(embed|stem|stem_norm|conv1|bn1)\.", key)
+        return 1 + (sum(map(len, layers.values())) if first else after)
 
     return {key: decay ** steps_from_head(key, found) for key, found in zip(names, within, strict=True)}
