@@ -1,14 +1,20 @@
 """The examples behind a point are those of the table, at that step and at the end."""
 
+import math
+
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from report_folders import MEASURED, TOKENS, write_probes, write_run
 
+from sesame.probes.base import Item, Value
+from sesame.probes.table import Tables, rows_of
+from sesame.report import page
 from sesame.report.examples import MOST_STEPS, examples
 from sesame.report.folders import open_folders
 from sesame.report.probe_reading import Cohort, Measure, cohorts
+from sesame.report.report import compose
 
 MASKED = Measure("word-classes", "gold.conllu", "mask_prediction")
 
@@ -56,3 +62,16 @@ def test_of_many_steps_some_are_kept_so_that_the_page_stays_small(tmp_path):
 
 def test_where_no_text_was_kept_there_is_nothing_to_show(cohort):
     assert examples(cohort, Measure("rank", "", "rankme"), str) is None
+
+
+def test_what_was_said_without_a_probability_is_shown_without_one(tmp_path):
+    said = (("O", math.nan), ("B-PER", 0.25))
+    for step in (0, 10):
+        answers = [Value("accuracy", step / 20, 9), Item("accuracy", 1, "", False, "I-PER", "see ⟦Ann⟧", said)]
+        at = {"step": step, "tokens": step, "seconds": 1.0, "form": "live", "made_from": ""}
+        Tables(tmp_path).write(rows_of(at | {"probe": "downstream", "source": "names"}, answers))
+    found = open_folders([tmp_path])
+    shown = examples(cohorts(found.measured)[0], Measure("downstream", "names", "accuracy"), str)
+    ((thing,),) = shown["series"].values()
+    assert [guesses for *_, guesses in thing["of"]] == 2 * [["O", None, "B-PER", 25.0]]
+    assert '["O", null, "B-PER", 25.0]' in page.render(compose(*found))

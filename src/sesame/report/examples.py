@@ -1,5 +1,6 @@
 """The things behind the points of a curve: sentences with a hidden word, and what the model put there then."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +17,8 @@ def examples(cohort: Cohort, measure: Measure, series_of: Callable[[str], str]) 
 
     `steps` and `tokens` of the measurements, `runs` by name, and for each series its things: `text` with the word in
     ⟦brackets⟧, `word`, and `of`: for a run and a step (both as places in these lists) whether it was `right` and the
-    guesses as [token, per cent, token, per cent, …], written as [run, step, right, guesses].
+    guesses as [token, per cent, token, per cent, …], written as [run, step, right, guesses]; per cent is None where the
+    probability of what was said is not known.
     """
     runs = [member for member in cohort.members if member.examples.get(measure)]
     if not runs:
@@ -43,6 +45,10 @@ def examples(cohort: Cohort, measure: Measure, series_of: Callable[[str], str]) 
     }
 
 
-def _guesses(guesses: Iterable[Row] | None) -> list[str | float]:
+def _guesses(guesses: Iterable[Row] | None) -> list[str | float | None]:
     best = list(guesses or ())[:MOST_GUESSES]
-    return [part for guess in best for part in (guess["token"], round(100 * guess["probability"], 1))]
+    return [part for guess in best for part in (guess["token"], _per_cent(guess["probability"]))]
+
+
+def _per_cent(probability: float) -> float | None:
+    return round(100 * probability, 1) if math.isfinite(probability) else None  # tags and answers have none

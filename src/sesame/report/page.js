@@ -75,7 +75,8 @@ function guessesAt(when, [, , right, guesses], word) {
   for (let i = 0; i < guesses.length; i += 2) {
     const hit = guesses[i].trim() === word;
     const token = hit ? element("strong", {}, [`${guesses[i]} ✓`]) : guesses[i];
-    cells.push(element("span", { className: "guess" }, [token, " ", element("small", {}, [`${guesses[i + 1]}%`])]), " ");
+    const chance = guesses[i + 1] === null ? [] : [" ", element("small", {}, [`${guesses[i + 1]}%`])];
+    cells.push(element("span", { className: "guess" }, [token, ...chance]), " ");
   }
   return element("tr", {}, [
     element("th", { scope: "row" }, [when]),
