@@ -16,9 +16,10 @@ from sesame.engine.build import build
 from sesame.engine.optim import Optimizer
 from sesame.errors import UserError
 from sesame.tasks.arms import Embeddings, fresh, network_of, with_dropout
+from sesame.tasks.base import Notes, TaskData
 from sesame.tasks.classification import Classification
-from sesame.tasks.finetune import Diverged, batches, encode, fine_tune, layer_rates, schedule_of
-from sesame.tasks.images import LinearHead
+from sesame.tasks.finetune import Diverged, Encoded, batches, encode, fine_tune, layer_rates, schedule_of
+from sesame.tasks.images import ImageClassification, ImageNetwork, LinearHead, Picture
 from sesame.tasks.loss_curve import loss_curve
 from sesame.tasks.network import Network
 from sesame.tasks.sequences import batch_of
@@ -154,9 +155,12 @@ def test_what_the_task_chooses_on_dev_is_kept_with_the_network(small):
 
 # -------------------------------------------------------------------------------------------- what is trained
 def test_a_frozen_backbone_keeps_every_weight_and_drops_nothing(small):
-    start = network_of("pretrained", small[0], small[1].data.task, 0, 0.5)
-    settings = msgspec.structs.replace(QUICK, freeze=True, dropout=0.5)
-    found = tuned(small, settings)
+    model, encoded = small
+    start, network = (network_of("pretrained", model, encoded.data.task, 0, 0.5) for _ in range(2))
+    modes = set()
+    network.backbone.register_forward_hook(lambda backbone, *_: modes.update(m.training for m in backbone.modules()))
+    found = fine_tune(network, encoded, msgspec.structs.replace(QUICK, freeze=True, dropout=0.5))
+    assert modes == {False}
     assert same(weights(found.network.backbone), weights(start.backbone))
     assert not same(weights(found.network.head), weights(start.head))
 
@@ -277,6 +281,30 @@ def test_the_loss_curve_goes_through_start_and_end(small):
     found = loss_curve(start, end, encoded, chosen, (0.0, 0.5, 1.0))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert abs(wanted[2] - wanted[0]) > 1e-3
+
+
+def test_the_loss_curve_moves_the_statistics_of_batch_norm_too():
+    random = np.random.default_rng(0)
+    bright = random.integers(0, 2, 48)
+    pixels = (random.integers(0, 80, (48, 1, 8, 8)) + 120 * bright[:, None, None, None]).astype(np.uint8)
+    examples = [Picture(str(i), f"made:{i}", x, i, str(y)) for i, (x, y) in enumerate(zip(pixels, bright, strict=True))]
+    task = ImageClassification(config.Images(), ("0", "1"))
+    pictures = task.encode(examples, None, 0, Notes())
+    encoded = Encoded(TaskData("made", task, *[examples] * 3, Notes()), *[pictures] * 3, pad=0, length=0)
+    torch.manual_seed(0)
+    start = ImageNetwork(models.build(config.ConvNet(channels=(2, 4))), task.head(4, 0.0))
+    end = fine_tune(copy.deepcopy(start), encoded, FineTune(epochs=1, min_steps=40, rows=16, lr=1e-2)).network
+
+    def loss(network) -> float:
+        with torch.no_grad():
+            return float(task.loss(network(network.eval().batch(pictures, np.arange(48), 0)), batch).sum) / 48
+
+    batch = end.batch(pictures, np.arange(48), 0)
+    wanted = [loss(start), loss(end)]
+    found = loss_curve(start, end, encoded, np.arange(48), (0.0, 1.0, -3.0, 6.0))
+    np.testing.assert_allclose(found[:2], wanted, atol=1e-5)
+    assert np.isfinite(found).all()  # far out a variance would fall below 0
+    assert abs(wanted[1] - wanted[0]) > 1e-2
 
 
 # ------------------------------------------------------------------------------------------- what is said

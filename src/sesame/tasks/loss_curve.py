@@ -21,14 +21,18 @@ def loss_curve(
 ) -> Float[np.ndarray, " alpha"]:
     """J(θ0 + α(θ1 − θ0)), the mean loss on the `chosen` training sequences without dropout, for each α.
 
-    θ0 are the weights of `start`, θ1 those of `end`, head included. The weights of `start` are moved along the line.
+    θ0 are the weights of `start`, θ1 those of `end`, head included, and with them the statistics of batch norm. Those
+    of `start` are moved along the line.
     """
-    pairs = [(p, p.detach().clone(), q.detach()) for p, q in zip(start.parameters(), end.parameters(), strict=True)]
+    ends = end.state_dict()
+    moved = [(k, x, x.clone(), ends[k]) for k, x in start.state_dict().items() if x.is_floating_point()]
     losses = []
     for alpha in alphas:
         with torch.no_grad():
-            for parameter, begin, stop in pairs:
-                torch.lerp(begin, stop, alpha, out=parameter.data)
+            for key, value, begin, stop in moved:
+                torch.lerp(begin, stop, alpha, out=value)
+                if key.endswith("running_var"):
+                    value.clamp_(min=0.0)  # a line that goes on beyond its ends may leave what a variance can be
         losses.append(_mean_loss(start, encoded, chosen))
     return np.array(losses)
 
