@@ -1,6 +1,7 @@
 """ImageStream: the built-in digits, their identity and the held-out tenth."""
 
 import itertools
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -51,6 +52,14 @@ def test_held_out_gives_at_most_the_rows_asked_for_the_same_for_every_process_an
     assert all(
         (a.key == b.key).all() and (a.seed, a.epoch) == (b.seed, b.epoch) for a, b in zip(one, other, strict=True)
     )
+
+
+def test_a_part_of_what_is_held_out_has_the_classes_of_the_whole(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5000, 4, 4)).astype(np.uint8)
+    np.savez(tmp_path / "sorted.npz", x=pixels, y=np.repeat(np.arange(5), 1000))
+    data = ImageSet(ImageData(source=str(tmp_path / "sorted.npz"), rows=50, cache=str(tmp_path)))
+    part = np.concatenate([batch.label for batch in ImageStream(data, seed=0).held_out(100)])
+    assert len(part) == 100 and np.bincount(part, minlength=5).min() >= 10
 
 
 def test_a_batch_carries_each_images_own_pixels_and_label() -> None:

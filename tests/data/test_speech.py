@@ -94,6 +94,17 @@ def test_unreadable_and_too_short_files_are_skipped_and_counted(
     assert "broken.flac" in caplog.text and "click.wav" in caplog.text
 
 
+def test_a_part_of_what_is_held_out_is_as_long_as_the_whole(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number, size in enumerate(np.linspace(1600, 16000, 600).astype(int).tolist()):  # a folder sorted by length
+        soundfile.write(tmp_path / f"{number:03}.wav", 0.1 * random.standard_normal(size), 16000)
+    found = stream(tmp_path)
+    whole = found.frames[found.away]
+    part = np.concatenate([batch.frames_in for batch in found.held_out(24)])
+    assert len(part) == 24 < len(whole) / 2 and (np.diff(part) >= 0).all()
+    assert part.mean() == pytest.approx(whole.mean(), rel=0.2)
+
+
 def test_flac_and_wav_of_one_sound_give_the_same_frames(tmp_path: Path) -> None:
     first = stream(write_chirps(tmp_path / "wav", 8))
     (tmp_path / "flac").mkdir()

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import probed
 import pytest
 import torch
 
 from sesame import config
+from sesame.data.speech import SpeechSet
 from sesame.data.text import examples_of, rows_of
 from sesame.engine.build import Model
 from sesame.errors import UserError
@@ -101,6 +103,17 @@ def test_sound_is_read_without_its_padding_and_images_whole(tmp_path: Path):
         states = [layer_states(model, part)[-1] for part in parts]
         expected = [model.objective.backbone(part.inputs).last for part in parts]
     torch.testing.assert_close(torch.cat(states), torch.cat(expected))
+
+
+def test_some_sound_is_not_the_shortest_of_it(tmp_path: Path):
+    model, ask = probed.speech(tmp_path)
+    data = SpeechSet(msgspec.structs.replace(ask.data.config, length=100))
+    stream = model.objective.pretext.stream(data, 0)
+    sizes = np.sort(stream.frames[stream.away[:3]])
+    parts = held_out(model, Ask(data=data), int(sizes.sum()) - 1)
+    heard = np.unique(np.concatenate([part.example for part in parts]), return_counts=True)[1]
+    assert heard.tolist() == [*sizes[:2], sizes[2] - 1]
+    assert sizes.sum() > np.sort(stream.frames[stream.away])[:3].sum()
 
 
 def test_text_may_come_from_a_file_of_the_users(text, tmp_path: Path):

@@ -11,7 +11,7 @@ from sesame.config import ImageData
 from sesame.data.batch import Cursor, ImageBatch, Step
 from sesame.data.decoding import content_keys
 from sesame.data.image_store import Images, open_images
-from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out
+from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out, sampled
 from sesame.errors import UserError
 
 
@@ -72,7 +72,7 @@ class ImageStream:
         self.skipped = images.skipped
         self.seed, self.rows = seed, rows
         away = held_out(self.key)
-        self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
+        self.training, self.away = np.flatnonzero(~away), sampled(np.flatnonzero(away), self.key)
         self.order = Order(len(self.training), rows, seed, rank, world)
 
     def train(self, cursor: Cursor, step: int, steps: int, parts: int) -> Iterator[Step]:
@@ -82,7 +82,7 @@ class ImageStream:
             yield Step(batches, turn.cursor, len(turn.whole))
 
     def held_out(self, rows: int) -> Iterator[ImageBatch]:
-        """At most `rows` images that training never sees, the same for every run and process."""
+        """At most `rows` images that training never sees, a fair sample, the same for every run and process."""
         chosen = self.away[:rows]
         for start in range(0, len(chosen), self.rows):
             yield self.batch(chosen[start : start + self.rows], HELD_OUT_SEED, epoch=0)

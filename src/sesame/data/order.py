@@ -26,6 +26,12 @@ def held_out(key: UInt64[np.ndarray, " thing"]) -> Bool[np.ndarray, " thing"]:
     return chance.uniform("held-out", key) < HELD_OUT
 
 
+def sampled(thing: Int[np.ndarray, " thing"], key: UInt64[np.ndarray, " every"]) -> Int[np.ndarray, " thing"]:
+    """These things in an order of their content alone: the first of them are a fair sample, whatever the source is
+    sorted by. `key` is that of every thing."""
+    return thing[np.argsort(chance.bits("held out", key[thing]), kind="stable")]
+
+
 def hash_of(key: UInt64[np.ndarray, " thing"]) -> str:
     """Of the content of all things, as they stand in line: an order is one of places, so it matters who has which."""
     return hashlib.blake2b(key.astype("<u8").tobytes(), digest_size=16).hexdigest()

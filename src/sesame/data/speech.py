@@ -14,7 +14,7 @@ from sesame.config import SpeechData
 from sesame.data import chance
 from sesame.data.batch import Cursor, Rows, SpeechBatch, Step
 from sesame.data.features import Features
-from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out
+from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out, sampled
 from sesame.data.sound import read_sound, resampled_size
 from sesame.data.sources import Skips
 from sesame.data.utterance import Utterance
@@ -91,7 +91,7 @@ class SpeechStream:
         self.key = data.key
         self.frames = np.minimum([u.frames for u in data.utterances], c.longest)
         away = held_out(self.key)
-        self.training, self.away = np.flatnonzero(~away), np.flatnonzero(away)
+        self.training, self.away = np.flatnonzero(~away), sampled(np.flatnonzero(away), self.key)
         sizes_of = self.frames[self.training]
         self.order = Order(len(self.training), c.rows, seed, rank, world, sizes_of, c.bucket)
 
@@ -102,11 +102,18 @@ class SpeechStream:
             yield Step(batches, turn.cursor, int(self.frames[self.training[turn.whole]].sum()))
 
     def held_out(self, rows: int) -> Iterator[SpeechBatch]:
-        """At most `rows` utterances that training never hears, the same for every run and process."""
+        """At most `rows` utterances that training never hears, a fair sample, the same for every run and process.
+
+        They come sorted by length, so a part of them is none.
+        """
         chosen = self.away[:rows]
         chosen = chosen[np.argsort(self.frames[chosen], kind="stable")]  # little padding
         for start in range(0, len(chosen), self.rows):
             yield self.batch(chosen[start : start + self.rows], HELD_OUT_SEED, epoch=0)
+
+    def with_frames(self, most: int) -> int:
+        """How many of the held-out utterances together have so many frames, at least."""
+        return 1 + int(np.searchsorted(np.cumsum(self.frames[self.away]), most))
 
     def batch(self, utterance: Int[np.ndarray, " row"], seed: int, epoch: int) -> SpeechBatch:
         """The utterances of these numbers, as wide as the longest of them."""

@@ -17,6 +17,7 @@ from sesame.data.cutting import Pieces
 from sesame.data.encode import Encoder
 from sesame.data.packing import pack
 from sesame.data.sources import Skips, SourceOptions, documents
+from sesame.data.speech import SpeechStream
 from sesame.data.speech import rows_of as frames_of
 from sesame.data.text import TextSet, assemble
 from sesame.data.text import rows_of as tokens_of
@@ -133,7 +134,7 @@ def _batches(model: Model, ask: Ask, most: int) -> Iterator[Any]:
     if isinstance(ask.data, TextSet):
         return iter(held_out_batches(ask.data, 1 + 2 * most // ask.data.config.length))
     stream = ask.once(("held out", "stream"), lambda: model.objective.pretext.stream(ask.data, 0))
-    return stream.held_out(most)
+    return stream.held_out(stream.with_frames(most) if isinstance(stream, SpeechStream) else most)
 
 
 def part_of(batch: TextBatch | SpeechBatch | ImageBatch) -> Part:
