@@ -80,6 +80,16 @@ def test_the_second_iteration_learns_from_a_run(sounds: Path, tmp_path: Path) ->
     assert main([*third, "--pretext.labels", str(tmp_path / "nowhere"), "--quiet"]) == 2
 
 
+def test_clusters_are_known_where_the_steps_follow_from_the_speed(sounds: Path, tmp_path: Path) -> None:
+    steps = SMALL.index("--steps")
+    words = SMALL[:steps] + SMALL[steps + 2 :]
+    run = tmp_path / "run"
+    ran("pretrain", "hubert-tiny", "--data", sounds, "--out", run, *words, *TRANSFORMER, *RECIPES["hubert-tiny"],
+        "--max-minutes", 0.02)  # fmt: skip
+    assert json.loads((run / "state.json").read_text())["state"] == "finished"
+    assert len(list((run / "artifacts").glob("*.npz"))) == 1
+
+
 def test_features_learn_a_task_and_a_report_shows_it(sounds: Path, tmp_path: Path, capsys) -> None:
     run = trained(sounds, tmp_path / "run", "tera-tiny")
     told = ["--kind", "spoken-class", "--pattern", "{start}_{speaker}_{take}", "--label", "start"]

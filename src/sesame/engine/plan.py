@@ -15,6 +15,7 @@ import msgspec
 
 from sesame.config import Recipe, Watch
 from sesame.engine import machine
+from sesame.engine.artifact import artifact_of
 from sesame.engine.hooks import evaluate, save
 from sesame.engine.loop import Training, batches, set_up, take_step
 from sesame.engine.run import Config, Run
@@ -129,6 +130,8 @@ def _speed(recipe: Recipe, data: Any, out: Path, least: float) -> Speed:
     training = set_up(trial, Run(scratch, Config(recipe=trial, machine={})), data)
     line = machine.Line()
     try:
+        if (pretext := training.objective.pretext).recalls:  # its targets are made of it; the run finds it there
+            pretext.recall(artifact_of(out / "artifacts", pretext, recipe, data))
         a_step, start = 0.0, 0.0
         for phase in recipe.data.schedule:
             a_step += phase.share * _seconds_a_step(training, start, least)
