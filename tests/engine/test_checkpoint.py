@@ -119,13 +119,20 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(saved):
 
 def test_the_newest_stay_whole_and_the_others_keep_their_weights(tmp_path):
     for step in (0, 10, 20, 100_000_000):
-        checkpoint.save(tmp_path, manifest(step), MODEL, STATE)
-        checkpoint.retain(tmp_path, keep=2)
+        checkpoint.retain(tmp_path, keep=2, newest=checkpoint.save(tmp_path, manifest(step), MODEL, STATE))
     steps = checkpoint.listed(tmp_path)
     assert [(path / OPTIMIZER).exists() for path in steps] == [False, False, True, True]
     assert checkpoint.read(steps[0], weights_only=True).manifest.step == 0
     with pytest.raises(UserError, match="only the newest"):
         checkpoint.read(steps[0])
+
+
+def test_a_run_that_fell_back_keeps_what_it_saves_and_not_the_damaged_ones_ahead(tmp_path):
+    for step in (10, 20, 30):
+        checkpoint.save(tmp_path, manifest(step), MODEL, STATE)
+    checkpoint.retain(tmp_path, keep=1, newest=checkpoint.save(tmp_path, manifest(15), MODEL, STATE))
+    whole = [checkpoint.read_manifest(path).step for path in checkpoint.listed(tmp_path) if (path / OPTIMIZER).exists()]
+    assert whole == [15, 20, 30]
 
 
 def test_half_written_folders_are_no_checkpoints(saved):

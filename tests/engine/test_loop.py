@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,29 @@ def test_a_run_falls_back_to_the_whole_checkpoint_before_a_damaged_one(tiny, tra
     assert str(newest) in caplog.text
     assert same(weights(run), expected)
     assert [e["step"] for e in run.events("log")] == [3, 6, 9, 12]
+
+
+def test_where_no_checkpoint_is_whole_nothing_begins_anew(tiny, train):
+    run = train(tiny())
+    before = (run.path / "metrics.jsonl").read_bytes()
+    for folder in checkpoint.listed(run.checkpoints):
+        (folder / "manifest.json").write_bytes(b"{")
+    with pytest.raises(UserError, match="holds no whole checkpoint to go on with"):
+        train(tiny())
+    assert (run.path / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_first_line_after_a_pause_knows_its_speed(tiny, train):
+    def stop(training):
+        if training.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train(tiny(log_every=1, save_every=1), extra=(stop,))
+    time.sleep(0.5)
+    run = train(tiny(log_every=1, save_every=1))
+    lines = list(run.events("log"))
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert all(line["tokens_per_second"] > 0 for line in lines)
 
 
 def test_a_killed_runs_unfinished_checkpoint_and_events_are_forgotten(tiny, train):

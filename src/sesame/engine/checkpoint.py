@@ -118,7 +118,7 @@ def save(
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise UserError(
                 f"{final}: no space left on the disk while the checkpoint was written. It was removed; older ones are "
-                f"whole. Free some space and go on with: sesame pretrain --resume {checkpoints.parent}"
+                f"whole. Free some space and go on with the run (--resume {checkpoints.parent})."
             ) from error
         raise UserError(f"{final}: the checkpoint cannot be written ({error}).") from error
     except BaseException:
@@ -142,9 +142,13 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def retain(checkpoints: Path, keep: int) -> None:
-    """The newest `keep` stay whole; older ones lose what only training needs."""
-    for path in listed(checkpoints)[:-keep]:
+def retain(checkpoints: Path, keep: int, newest: Path) -> None:
+    """The last `keep` up to `newest` stay whole; older ones lose what only training needs.
+
+    Of later steps are only damaged ones, from which a resumed run fell back: they are none of those that are kept.
+    """
+    known = listed(checkpoints)
+    for path in known[: known.index(newest) + 1][:-keep]:
         (path / OPTIMIZER).unlink(missing_ok=True)
 
 

@@ -47,8 +47,10 @@ class Log:
     def __call__(self, training: Training) -> None:
         recipe = training.recipe
         if self.last is None:
+            began = time.monotonic()
             self.limit = machine.matmul_limit(training.device, building.product_dtype_of(recipe)) * training.team.world
-            self.last = (training.step, time.monotonic())
+            now = time.monotonic()  # a sitting that goes on has taken a step when it first comes here
+            self.last = (training.step - 1, training.began + now - began) if training.step else (0, now)
         if training.step == 0 or (training.step % recipe.log_every and training.step < recipe.steps):
             return
         training.check_finite()
@@ -155,7 +157,7 @@ def save(training: Training) -> None:
             interop.save_model(training.objective, vocabulary, folder / "model", model)
 
         folder = checkpoint.save(run.checkpoints, manifest, model, optimizer, export)
-        checkpoint.retain(run.checkpoints, training.recipe.keep)
+        checkpoint.retain(run.checkpoints, training.recipe.keep, folder)
         run.set_state("running", training.step)
         log.debug("saved %s", folder)
     training.team.wait()

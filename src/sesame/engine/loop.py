@@ -62,6 +62,8 @@ class Training:
     gained: int = 0
     """Those of the last step."""
     window: Window = field(default_factory=Window)
+    began: float = 0.0
+    """When this sitting's first step did, by `time.monotonic`."""
     clock: float = 0.0
     """Seconds since this sitting began, the same on all processes, so that hooks agree on what is due."""
     earlier: float = 0.0
@@ -234,6 +236,11 @@ def begin(training: Training, weights: dict[str, Tensor] | None) -> None:
 def _train(training: Training, hooks: Sequence[Hook], weights: dict[str, Tensor] | None, stop: StopSignal) -> None:
     recipe, run, team = training.recipe, training.run, training.team
     found = run.newest()
+    if not found and checkpoint.listed(run.checkpoints):
+        raise UserError(
+            f"{run.checkpoints} holds no whole checkpoint to go on with, only damaged ones. Put one back, or begin a "
+            f"new run (--out); with weights that are whole, if there are any: --from {run.path}."
+        )
     if found:
         training.restore(found)
         building.recall(training.objective, run)
@@ -248,11 +255,11 @@ def _train(training: Training, hooks: Sequence[Hook], weights: dict[str, Tensor]
     training.ending = training.step >= recipe.steps
     if not found:
         _call(hooks, training)
-    began = time.monotonic()
+    training.began = time.monotonic()
     for batch in batches(training, recipe.steps - training.step):
         # One message between the processes before the forward pass: how many things the whole step's loss is a mean
         # of, what rank 0's clock says, and whether any of them was asked to stop.
-        clock = (time.monotonic() - began) * (team.rank == 0)
+        clock = (time.monotonic() - training.began) * (team.rank == 0)
         counts, (training.clock, stopping) = training.agree(batch, clock, float(stop.requested))
         take_step(training, batch, counts)
         training.ending = bool(stopping) or training.step >= recipe.steps
