@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from sesame import recipes
-from sesame.config import Recipe, TextData
+from sesame.config import Recipe
+from sesame.data import located
 from sesame.engine import start
 from sesame.engine.build import Model, load
 from sesame.engine.lines import Lines
@@ -32,8 +33,7 @@ def pretrain(
     `logging.basicConfig(level="INFO")`. Ctrl-C saves and returns the model as it is then; `sesame.resume` goes on.
     """
     recipe = with_fields(recipes.find(recipe) if isinstance(recipe, str) else recipe, **fields)
-    place = {"store": str(Path(data).resolve())} if isinstance(recipe.data, TextData) else {"source": str(data)}
-    recipe = msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, **place))
+    recipe = msgspec.structs.replace(recipe, data=located(recipe.data, str(data)))
     if probes:
         watch = msgspec.structs.replace(recipe.watch, probes=tuple(named(text) for text in probes))
         recipe = msgspec.structs.replace(recipe, watch=watch)

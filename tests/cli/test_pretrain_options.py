@@ -6,7 +6,9 @@ import pytest
 
 from sesame import recipes
 from sesame.cli.main import main
-from sesame.cli.pretrain import read_options
+from sesame.cli.pretrain import checked, read_options
+from sesame.config import FineTune
+from sesame.data import located
 from sesame.errors import UserError
 
 
@@ -47,6 +49,41 @@ def test_a_wrong_option_is_named_with_what_was_expected(words, says):
     with pytest.raises(UserError) as error:
         read_options("bert-tiny", words)
     assert says in str(error.value)
+
+
+def test_an_option_that_is_off_by_its_no_is_suggested_so_and_one_of_several_values_has_no_number():
+    with pytest.raises(UserError, match=r"no option --data.cmvn. Did you mean --data.no-cmvn"):
+        read_options("apc-tiny", ["--data.cmvn"])
+    with pytest.raises(UserError, match=r"--sweep 0.1 -1.0: expected `float` > 0"):
+        checked(FineTune(sweep=(0.1, -1.0)))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "says"),
+    [
+        ("simclr-digits", ["--data", "a", "b"], "--data a b: of images and speech, give one source"),
+        ("simclr-digits", ["--data", "digits", "--tokenizer", "x"], "simclr-digits reads no text"),
+        ("bert-tiny", ["--data", "store", "text.txt"], "store is prepared already and no raw text"),
+        ("bert-tiny", ["--data", "none.txt"], "--skip-bad is an option of sesame data prepare"),
+    ],
+)
+def test_sources_that_would_not_be_read_are_refused(recipe, words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "store.json").write_text("{}")
+    (tmp_path / "store" / "vocab.txt").write_text("a\nb\n")
+    (tmp_path / "text.txt").write_text("a b\n" * 9)
+    assert main(["pretrain", recipe, *words, "--out", "run", "--steps", "1"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_source_is_found_from_wherever_the_run_is_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "digits").mkdir()  # what is built in has its name first
+    c = recipes.find("simclr-digits").data
+    places = [located(c, source).source for source in ("photos", "digits", "hf:photos", "nowhere", "")]
+    assert places == [str(tmp_path / "photos"), "digits", "hf:photos", "nowhere", ""]
 
 
 @pytest.mark.parametrize(

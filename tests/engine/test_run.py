@@ -1,5 +1,6 @@
 """The run folder: made once, written by one, read by all."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from tiny import TinyData
 
 from sesame.config import Optimizer
 from sesame.engine import build, checkpoint
+from sesame.engine import run as module
 from sesame.engine.run import Config, Run, found_in
 from sesame.errors import UserError
 
@@ -103,6 +105,31 @@ def test_a_folder_that_is_no_run_and_a_damaged_one_are_refused(made, tmp_path):
     (made.path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json is damaged"):
         Run.open(made.path)
+
+
+def test_where_making_a_run_was_cut_short_one_can_be_made(made, tmp_path, monkeypatch):
+    half = tmp_path / "half"
+    (half / "checkpoints").mkdir(parents=True)
+    (half / "lock").write_text("1")  # killed before it had its settings
+    (half / "config.json.tmp").write_text("{")
+    with pytest.raises(UserError, match="no run folder"):
+        Run.open(half)
+    Run.create(half, made.config).close()
+    assert Run.open(half).config == made.config
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_write", full)
+    with pytest.raises(UserError, match="cannot be made"):
+        Run.create(tmp_path / "none", made.config)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_way_on_has_as_many_processes_as_the_run(made):
+    assert made.resuming == f"sesame pretrain --resume {made.path}"
+    made.config.machine["processes"] = "2"
+    assert made.resuming == f"torchrun --nproc-per-node 2 -m sesame pretrain --resume {made.path}"
 
 
 def test_events_past_a_checkpoint_and_half_lines_are_forgotten(made):

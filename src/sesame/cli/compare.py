@@ -148,7 +148,7 @@ def _source(given: Compare, grid: Grid, changes: dict[str, Any]) -> str:
                 f"--held-out: {given.data[0]} is prepared already, with its own. Give the raw text to --data."
             )
         return given.data[0]
-    from sesame.data.prepare import prepare
+    from sesame.cli.data import prepare_first
 
     kinds = sorted({f"{d.tokenizer} {d.vocab}" for d in data if isinstance(d, TextData)})
     if len(kinds) > 1:
@@ -158,7 +158,7 @@ def _source(given: Compare, grid: Grid, changes: dict[str, Any]) -> str:
     if given.out.exists() and any(given.out.iterdir()) and not (given.out / "data").exists():
         raise UserError(f"{given.out} exists and holds something else. Nothing was changed. Choose another --out.")
     log.info("preparing the text")
-    prepare(
+    prepare_first(
         given.data,
         given.out / "data",
         tokenizer=data[0].tokenizer,

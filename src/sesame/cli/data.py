@@ -1,15 +1,17 @@
 """`sesame data prepare` and `sesame data show`: text to tokens, and what is in them."""
 
 import shlex
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import Positional
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
+from sesame.errors import UserError
 
 if TYPE_CHECKING:
     from sesame.data.store import StoreInfo
@@ -68,8 +70,20 @@ class Show:
     """Print the result alone on stdout, as JSON."""
 
 
+def prepare_first(sources: Sequence[str], out: Path | str, **settings: Any) -> None:
+    """Prepare raw text that another command was given in place of a prepared folder."""
+    from sesame.data.prepare import prepare
+
+    try:
+        prepare(sources, out, **settings)
+    except UserError as error:
+        more = [option for option in ("--skip-bad", "--text-field") if option in str(error)]
+        said = f" {more[0]} is an option of sesame data prepare, which makes a folder for --data." if more else ""
+        raise UserError(f"{error}{said}") from None
+
+
 def prepare_command(argv: list[str]) -> int:
-    options = tyro.cli(Prepare, args=argv, prog="sesame data prepare", config=(FlagCreatePairsOff,))
+    options = options_of(Prepare, argv, "sesame data prepare")
     from sesame.data.prepare import prepare
 
     with _progress() as tell:
@@ -96,7 +110,7 @@ def prepare_command(argv: list[str]) -> int:
 
 
 def show_command(argv: list[str]) -> int:
-    options = tyro.cli(Show, args=argv, prog="sesame data show", config=(FlagCreatePairsOff,))
+    options = options_of(Show, argv, "sesame data show")
     from sesame.data.store import TokenStore
 
     store = TokenStore.open(options.store)

@@ -2,15 +2,14 @@
 
 import logging
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit
 from sesame.errors import UserError
 
@@ -48,7 +47,7 @@ class Fork:
 
 
 def fork_command(argv: list[str]) -> int:
-    options = tyro.cli(Fork, args=argv, prog="sesame fork", config=(FlagCreatePairsOff,))
+    options = options_of(Fork, argv, "sesame fork")
     from sesame.cli.pretrain import probe_hooks, report, shows
     from sesame.data.sources import SourceOptions
     from sesame.engine import start
@@ -65,15 +64,13 @@ def fork_command(argv: list[str]) -> int:
             shutil.copy(options.run / name, options.out)
     Tables(options.out).forget_after(options.at)
     log.info("%s is made: %s", options.out, _said(made))
-    resume = f"pretrain --resume {shlex.quote(str(options.out))}"
     if (processes := made.run.config.machine.get("processes", "1")) != "1":
         result = {"run": str(options.out), "state": "interrupted", "step": options.at}
-        says = (
-            f"The run had {processes} processes. Go on with: torchrun --nproc-per-node {processes} -m sesame {resume}"
-        )
+        says = f"The run had {processes} processes. Go on with: {made.run.resuming}"
         emit("fork", result, says, as_json=options.json, path=None)
         return 0
-    ended = start.resume(options.out, options.inexact, shows(options.out, False), probe_hooks(made.run.recipe))
+    with shows(options.out, tensorboard=False) as told:
+        ended = start.resume(options.out, options.inexact, told, probe_hooks(made.run.recipe))
     return report(ended, options.json)
 
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,6 +14,7 @@ import tyro
 from tyro.conf import AvoidSubcommands, FlagCreatePairsOff, UseAppendAction, arg
 
 from sesame import recipes
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.config import (
     Bert,
@@ -98,12 +100,13 @@ def pretrain_command(argv: list[str]) -> int:
 
     extra = probe_hooks(recipe)  # a probe that is not there is said before anything is prepared
     recipe = _with_data(where, recipe)
-    ended = start.start(recipe, where.out, where.from_, shows(where.out, where.tensorboard), extra)
+    with shows(where.out, where.tensorboard) as told:
+        ended = start.start(recipe, where.out, where.from_, told, extra)
     return report(ended, where.json)
 
 
 def _resume(argv: list[str]) -> int:
-    options = tyro.cli(Resume, args=argv, prog="sesame pretrain", config=(FlagCreatePairsOff,))
+    options = options_of(Resume, argv, "sesame pretrain")
     from sesame.engine import start
     from sesame.engine.run import Run
 
@@ -111,7 +114,8 @@ def _resume(argv: list[str]) -> int:
     state = run.state()
     if state and state.state == "finished" and not run.is_live():
         raise UserError(f"{run.path} is finished ({state.step} steps): there is nothing to go on with.")
-    ended = start.resume(options.resume, options.inexact, shows(run.path, options.tensorboard), probe_hooks(run.recipe))
+    with shows(run.path, options.tensorboard) as told:
+        ended = start.resume(options.resume, options.inexact, told, probe_hooks(run.recipe))
     return report(ended, options.json)
 
 
@@ -148,9 +152,11 @@ def checked(settings: S) -> S:
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
         option = "--" + path.rstrip("`").replace("_", "-")
+        option, _, _ = option.partition("[")  # of several values the message says what each must be
         value: Any = settings
-        for part in path.rstrip("`").split("."):
+        for part in path.rstrip("`").partition("[")[0].split("."):
             value = getattr(value, part, None)
+        value = shlex.join(map(str, value)) if isinstance(value, tuple) else value
         raise UserError(f"{option} {value}: {what[0].lower() + what[1:]}.") from None
 
 
@@ -162,6 +168,8 @@ def option_names(value: msgspec.Struct, prefix: str = "--") -> Iterator[str]:
         inner, option = getattr(value, name), prefix + name.replace("_", "-")
         if isinstance(inner, msgspec.Struct):
             yield from option_names(inner, option + ".")
+        elif inner is True:
+            yield f"{prefix}no-{name.replace('_', '-')}"
         elif inner is not None:  # what only a command of its own sets: `sesame fork`
             yield option
 
@@ -182,9 +190,15 @@ def _usage() -> str:
 # ------------------------------------------------------------------------------------------------- data
 def _with_data(where: Where, recipe: Recipe) -> Recipe:
     """The recipe with its data in place; raw text is prepared into RUN/data first."""
+    from sesame.data import located
+
     if not isinstance(recipe.data, TextData):
-        source = {"source": where.data[0]} if where.data else {}
-        return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, **source))
+        if len(where.data) > 1:
+            raise UserError(f"--data {shlex.join(where.data)}: of images and speech, give one source.")
+        if where.tokenizer:
+            raise UserError(f"--tokenizer: {recipe.name} reads no text. Leave it out.")
+        source = where.data[0] if where.data else recipe.data.source
+        return msgspec.structs.replace(recipe, data=located(recipe.data, source))
     if not where.data and not recipe.data.store:
         raise UserError("what to train on? Give --data a prepared folder, files, folders, or pydocs (built in).")
     sources, store = where.data or (recipe.data.store,), recipe.data.store
@@ -196,7 +210,7 @@ def _with_data(where: Where, recipe: Recipe) -> Recipe:
             )
         store = sources[0]
     else:
-        from sesame.data.prepare import prepare
+        from sesame.cli.data import prepare_first
         from sesame.engine.run import check_free
 
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -208,8 +222,8 @@ def _with_data(where: Where, recipe: Recipe) -> Recipe:
         check_free(where.out, recipe)
         store = str(where.out / "data")
         tokenizer = where.tokenizer or where.from_ or recipe.data.tokenizer
-        prepare(sources, store, tokenizer=tokenizer, vocab=recipe.data.vocab)
-    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, store=str(Path(store).resolve())))
+        prepare_first(sources, store, tokenizer=tokenizer, vocab=recipe.data.vocab)
+    return msgspec.structs.replace(recipe, data=located(recipe.data, store))
 
 
 # ----------------------------------------------------------------------------------------------- report
@@ -222,15 +236,18 @@ def probe_hooks(recipe: Recipe) -> "list[Hook]":
     return bus.hooks(recipe)
 
 
-def shows(out: Path, tensorboard: bool) -> "list[Show]":
-    """What says how training goes."""
+@contextmanager
+def shows(out: Path, tensorboard: bool) -> "Iterator[list[Show]]":
+    """What says how training goes; the terminal is given back afterwards."""
     from sesame.cli.progress import Bar, TensorBoard
     from sesame.engine.lines import Lines
 
-    found: list[Show] = [Bar() if sys.stderr.isatty() else Lines()]
-    if tensorboard:
-        found.append(TensorBoard(out / "tensorboard"))
-    return found
+    board = [TensorBoard(out / "tensorboard")] if tensorboard else []
+    if not sys.stderr.isatty():
+        yield [Lines(), *board]
+        return
+    with closing(Bar()) as bar:
+        yield [bar, *board]
 
 
 def report(ended: "Ended", as_json: bool) -> int:
@@ -245,7 +262,7 @@ def report(ended: "Ended", as_json: bool) -> int:
     result = {"run": str(run.path), "state": state.state, "step": state.step, "held_out": last}
     where = shlex.quote(str(run.path))
     if state.state == "interrupted":
-        says = [f"Stopped at step {state.step} and saved. Go on with:", f"  sesame pretrain --resume {where}"]
+        says = [f"Stopped at step {state.step} and saved. Go on with:", f"  {run.resuming}"]
     else:
         says = [f"The model is in {run.path}. Next:"]
         if run.recipe.watch.probes:

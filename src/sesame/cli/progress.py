@@ -27,16 +27,17 @@ class Bar:
         self.task = self.bar.add_task("")
 
     def __call__(self, event: str, training: "Training", values: dict[str, Any]) -> None:
-        if not self.bar.live.is_started and not training.ending:
-            self.bar.start()
+        self.bar.start()
         said = f"{measures(values)}; {speed(values)}" if event == "log" else None
         self.bar.update(self.task, completed=training.step, total=training.recipe.steps, description=said)
         if event == "evaluate":
             self.bar.console.print(
                 f"step {training.step:,} of {training.recipe.steps:,}: held-out {measures(values)}", highlight=False
             )
-        if training.ending:
-            self.bar.stop()
+
+    def close(self) -> None:
+        """Give the terminal back, however training ended."""
+        self.bar.stop()
 
 
 class TensorBoard:
@@ -55,5 +56,6 @@ class TensorBoard:
             self.writer = self.open(training.step)
         where = "held-out" if event == "evaluate" else "train"
         for name, value in values.items():
-            self.writer.add_scalar(f"{where}/{name}", value, training.step)
+            if value is not None:
+                self.writer.add_scalar(f"{where}/{name}", value, training.step)
         self.writer.flush()

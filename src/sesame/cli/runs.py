@@ -1,13 +1,12 @@
 """`sesame runs [DIR]`: what runs there are, and how to go on with those that stopped."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import Positional
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -25,7 +24,7 @@ class Runs:
 
 
 def runs_command(argv: list[str]) -> int:
-    options = tyro.cli(Runs, args=argv, prog="sesame runs", config=(FlagCreatePairsOff,))
+    options = options_of(Runs, argv, "sesame runs")
     if not options.folder.is_dir():
         raise UserError(f"{options.folder} is no folder. Give the folder of a run, or one that holds runs.")
     from sesame.engine.run import found_in
@@ -65,7 +64,7 @@ def describe(run: Any) -> dict[str, Any]:
         "held_out_loss": evaluated[-1]["loss"] if evaluated else None,
         "tokens_per_second": logged[-1]["tokens_per_second"] if logged else None,
         "bytes": sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()),
-        "resume": f"sesame pretrain --resume {shlex.quote(str(run.path))}" if unfinished else None,
+        "resume": run.resuming if unfinished else None,
     }
 
 

@@ -1,6 +1,9 @@
 """Raw files to batches. `open_data` opens what a recipe trains on."""
 
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sesame import config
 
@@ -24,5 +27,16 @@ def open_data(c: config.Data) -> Any:
     return ImageSet(c)
 
 
+def located(c: config.Data, source: str) -> config.Data:
+    """`c` with its source: a path is kept from the root on, so that a run finds it wherever it is gone on with."""
+    path = Path(source).expanduser()
+    there = source not in ("", *BUILT_IN) and path.exists()
+    place = str(path.resolve()) if there or isinstance(c, config.TextData) else source
+    field = "store" if isinstance(c, config.TextData) else "source"
+    return msgspec.structs.replace(c, **{field: place})
+
+
+BUILT_IN = ("digits", "espeak")
+"""Images and speech that no file is needed for."""
 FACTS = ("vocab", "features", "in_channels", "image")
 """Fields of a backbone that are 0 where they are left to the data."""

@@ -137,7 +137,7 @@ class TextStream:
             if left:
                 raise UserError(
                     f"{len(taken.rows)} rows a step cannot be shared by {self.world} processes with {parts} "
-                    f"micro-batches each. Choose --rows as a multiple of {shares}."
+                    f"micro-batches each. Choose --data.rows as a multiple of {shares}."
                 )
             slices = [
                 taken.rows[share * mine :][:mine] + taken.added[share::shares]

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 CONFIG, METRICS, STATE, LOCK, TOKENIZER = "config.json", "metrics.jsonl", "state.json", "lock", "tokenizer"
 PICTURE = "examples.png"
 """What the run learns from, where it can be seen."""
+
+_BEGUN = ("data", LOCK, TOKENIZER, "checkpoints", "artifacts", CONFIG + ".tmp")
+"""What may be where a run is to be made: prepared data, and what is left where making one was cut short."""
 
 Progress = Literal["running", "finished", "interrupted", "failed", "imported"]
 
@@ -78,9 +82,9 @@ class Run:
         """
         path = Path(path)
         check_free(path, config.recipe)
+        run = cls(path, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            run = cls(path, config)
             run.lock()
             (path / "checkpoints").mkdir(exist_ok=True)
             (path / "artifacts").mkdir(exist_ok=True)
@@ -88,6 +92,8 @@ class Run:
                 vocabulary.save(path / TOKENIZER)
             _write(path / CONFIG, msgspec.json.encode(run.config))
         except OSError as error:
+            with suppress(OSError):
+                run.discard()
             raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from error
         run.set_state("running", 0)
         return run
@@ -183,6 +189,13 @@ class Run:
         except (OSError, msgspec.DecodeError):
             return None
 
+    @property
+    def resuming(self) -> str:
+        """The command that goes on with it, in as many processes as it has."""
+        processes = self.config.machine.get("processes", "1")
+        start = "sesame" if processes == "1" else f"torchrun --nproc-per-node {processes} -m sesame"
+        return f"{start} pretrain --resume {shlex.quote(str(self.path))}"
+
     def events(self, event: str | None = None) -> Iterator[dict[str, Any]]:
         """The lines of `metrics.jsonl`, in order; a last line that a kill cut short is left out."""
         path = self.path / METRICS
@@ -210,7 +223,7 @@ class Run:
         if step is None:
             found = self.newest(weights_only=True)
             if found is None:
-                raise UserError(f"{self.checkpoints} holds no whole checkpoint. sesame pretrain --resume {self.path}")
+                raise UserError(f"{self.checkpoints} holds no whole checkpoint. Go on with: {self.resuming}")
             return found
         folder = checkpoint.folder_of(self.checkpoints, step)
         if not folder.is_dir():
@@ -227,6 +240,8 @@ def is_run(path: Path) -> bool:
     """Whether `path` is a run folder (a published model's config.json has no recipe)."""
     try:
         content = json.loads((path / CONFIG).read_bytes())
+    except FileNotFoundError:  # also where making a run was cut short
+        return False
     except (OSError, ValueError):
         return (path / LOCK).exists() and (path / "checkpoints").is_dir()
     return isinstance(content, dict) and "recipe" in content
@@ -245,12 +260,10 @@ def check_free(path: Path, recipe: settings.Recipe) -> None:
         differing = differences(run.recipe, recipe)
         what = f" with other settings ({differing})" if differing else ""
         raise UserError(
-            f"{path} is a run already{what}. Nothing was changed. Go on with it: sesame pretrain --resume {path}, "
+            f"{path} is a run already{what}. Nothing was changed. Go on with it: {run.resuming}, "
             "or choose another --out."
         )
-    if foreign := sorted(
-        item.name for item in path.iterdir() if item.name not in ("data", LOCK, TOKENIZER, "checkpoints", "artifacts")
-    ):
+    if foreign := sorted(item.name for item in path.iterdir() if item.name not in _BEGUN):
         raise UserError(
             f"{path} exists and holds something else ({foreign[0]}). Nothing was changed. Choose another --out."
         )

@@ -258,7 +258,7 @@ def task(recipe: config.Recipe) -> str:
 
 def source(recipe: config.Recipe) -> str:
     data = recipe.data
-    return (Path(data.store).name if isinstance(data, config.TextData) else data.source) or "data of unknown name"
+    return Path(data.store if isinstance(data, config.TextData) else data.source).name or "data of unknown name"
 
 
 def machine(run: Pretraining) -> str:
