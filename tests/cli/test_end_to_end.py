@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sesame.cli.demo_steps import check_place
 from sesame.cli.main import main
 from sesame.tasks.pydocs import TASKS
 
@@ -93,6 +94,15 @@ def test_the_same_from_python(here):
     assert package.embed(model, ["the list"]).shape == (1, 128)
 
 
+def test_a_demo_removes_nothing_that_it_did_not_make(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "thesis.txt").write_text("years of work")
+    assert main(["demo", "--out", "."]) == 2
+    assert "tasks exists and holds something else" in capsys.readouterr().err
+    assert [str(path) for path in tmp_path.rglob("*")] == [str(tmp_path / "tasks"), str(tmp_path / "tasks/thesis.txt")]
+
+
 def test_a_demo_goes_on_with_an_earlier_one(here, capsys, monkeypatch):
     (here / "shown").mkdir()
     (here / "data").rename(here / "shown" / "data")
@@ -114,6 +124,10 @@ def test_a_demo_goes_on_with_an_earlier_one(here, capsys, monkeypatch):
         assert main(["demo", "--out", "shown", "--json", *tasks]) == 0  # the tasks too are used as they are
         assert json.loads(capsys.readouterr().out)["tasks"] == result["tasks"]
         assert (here / "shown" / "tasks" / "result.json").read_bytes() == before
+        assert main(["demo", "--out", "shown", "--tasks", "params", "names"]) == 2  # what is finished is not undone
+        assert (here / "shown" / "tasks" / "result.json").read_bytes() == before
+        (here / "shown" / "tasks" / "result.json").unlink()
+        check_place(["pydocs/params"], here / "shown" / "tasks")  # begun and not finished: it begins anew
     finally:
         (here / "shown" / "data").rename(here / "data")
         (here / "shown" / "run").rename(here / "run")

@@ -61,7 +61,7 @@ def test_the_picture_shows_each_tone_where_it_is(folder: Path, capsys: pytest.Ca
     [
         (["nowhere"], "'nowhere' is no folder and no manifest"),
         (["list.tsv", "--label", "mud"], "no column 'mud' (--data.label). Did you mean mood?"),
-        (["list.tsv", "--picture", "list.tsv"], "choose the name of a .png file"),
+        (["list.tsv", "--picture", "list.tsv"], "Give a name that ends in .png"),
         (["list.tsv", "--shown", "0"], "at least one spectrogram"),
     ],
 )

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -44,7 +44,7 @@ class When:
 
 
 def acquisition_command(argv: list[str]) -> int:
-    options = tyro.cli(When, args=argv, prog="sesame acquisition", config=(FlagCreatePairsOff,))
+    options = options_of(When, argv, "sesame acquisition")
     if not options.runs:
         raise UserError("of what? Name runs: sesame acquisition RUN… `sesame runs` lists them.")
     if options.words and len(options.runs) > 1:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import Positional
 
+from sesame.cli.options import check_free, options_of
 from sesame.cli.output import emit, table
 from sesame.config import VIEWS, ImageData, Views
 from sesame.errors import UserError, nearest
@@ -43,9 +43,10 @@ class ViewsOptions:
 
 
 def views_command(argv: list[str]) -> int:
-    o = tyro.cli(ViewsOptions, args=argv, prog="sesame data views", config=(FlagCreatePairsOff,))
+    o = options_of(ViewsOptions, argv, "sesame data views")
     if o.out.suffix.lower() != ".png":
         raise UserError(f"--out {o.out}: the contact sheet is a picture. Give a name that ends in .png.")
+    check_free("--out", o.out)
     if o.images < 1 or o.views < 1:
         raise UserError(f"--images {o.images} --views {o.views}: at least 1 of each was expected.")
     views = views_of(o.recipe)

@@ -8,10 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import tyro
-from tyro.conf import FlagCreatePairsOff
-
 from sesame.cli import demo_steps
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -55,22 +53,24 @@ class Demo:
 
 
 def demo_command(argv: list[str]) -> int:
-    options = tyro.cli(Demo, args=argv, prog="sesame demo", config=(FlagCreatePairsOff,))
+    options = options_of(Demo, argv, "sesame demo")
     if options.seconds <= 0:
         raise UserError(f"--seconds {options.seconds:g}: pretraining takes time. Give a number above 0.")
     if options.seeds < 1 or options.examples < 1:
         raise UserError(f"--seeds {options.seeds}, --examples {options.examples}: give numbers above 0.")
     began = time.monotonic()
     data, run, tuned, page = (options.out / name for name in ("data", "run", "tasks", "report.html"))
+    tasks = [f"pydocs/{task}" for task in options.tasks]
+    demo_steps.check_place(tasks, tuned)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         _prepare(data)
         probes = [word for probe in PROBES for word in ("--probe", probe)]
         minutes = f"{options.seconds / 60:.4g}"
         demo_steps.pretrain("bert-tiny", run, "--data", data, "--max-minutes", minutes, *probes)
-        if options.tasks:
+        if tasks:
             chosen = ("--train-on", str(options.examples), "--seeds", str(options.seeds), *TUNING)
-            demo_steps.finetune(run, [f"pydocs/{task}" for task in options.tasks], tuned, *chosen)
-        demo_steps.report([run, tuned] if options.tasks else [run], page)
+            demo_steps.finetune(run, tasks, tuned, *chosen)
+        demo_steps.report([run, tuned] if tasks else [run], page)
 
     from sesame.engine.build import load
     from sesame.tasks.fill import fill
@@ -83,7 +83,7 @@ def demo_command(argv: list[str]) -> int:
         "run": run,
         "step": model.step,
         "examples": [{"said": text, **asdict(filled)} for text, filled in found],
-        "tasks": demo_steps.results_of(tuned) if options.tasks else {},
+        "tasks": demo_steps.results_of(tuned) if tasks else {},
     }
     emit(
         "demo",

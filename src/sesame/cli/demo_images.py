@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff
-
 from sesame.cli import demo_steps
 from sesame.cli.finetune import shown
+from sesame.cli.options import options_of
 from sesame.cli.output import emit
 from sesame.errors import UserError
 
@@ -48,7 +46,7 @@ class Demo:
 def images_command(argv: list[str]) -> int:
     from sesame.recipes import find
 
-    options = tyro.cli(Demo, args=argv, prog="sesame demo images", config=(FlagCreatePairsOff,))
+    options = options_of(Demo, argv, "sesame demo images")
     if options.steps < 0 or options.seeds < 1 or options.per_class < 1 or not options.methods:
         raise UserError(
             f"--steps {options.steps}, --seeds {options.seeds}, --per-class {options.per_class}: give numbers above 0 "
@@ -56,6 +54,7 @@ def images_command(argv: list[str]) -> int:
         )
     for method in options.methods:
         find(f"{method}-digits")
+        demo_steps.check_place(["digits"], options.out / f"{method}-digits")
     began = time.monotonic()
     page = options.out / "report.html"
     results: dict[str, Any] = {}

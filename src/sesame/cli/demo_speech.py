@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff
-
 from sesame.cli import demo_steps
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -48,7 +46,7 @@ class Demo:
 
 
 def speech_command(argv: list[str]) -> int:
-    options = tyro.cli(Demo, args=argv, prog="sesame demo speech", config=(FlagCreatePairsOff,))
+    options = options_of(Demo, argv, "sesame demo speech")
     if options.seconds <= 0 or options.seeds < 1 or options.per_class < 1:
         raise UserError(
             f"--seconds {options.seconds:g}, --seeds {options.seeds}, --per-class {options.per_class}: "
@@ -59,12 +57,15 @@ def speech_command(argv: list[str]) -> int:
     began = time.monotonic()
     runs = {name: options.out / name for name in options.recipes}
     tuned = {name: options.out / f"{name}-tasks" for name in options.recipes}
+    tasks = [f"espeak/{task}" for task in options.tasks]
+    for place in tuned.values():
+        demo_steps.check_place(tasks, place)
     page = options.out / "report.html"
     chosen = ("--frozen", "--per-class", str(options.per_class), "--seeds", str(options.seeds), "--workers", "1")
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         for name in options.recipes:
             demo_steps.pretrain(name, runs[name], *SPOKEN, *HEARD, "--max-minutes", f"{options.seconds / 60:.4g}")
-            demo_steps.finetune(runs[name], [f"espeak/{task}" for task in options.tasks], tuned[name], *chosen)
+            demo_steps.finetune(runs[name], tasks, tuned[name], *chosen)
         demo_steps.report([*runs.values(), *tuned.values()], page)
     found = {name: _few(tuned[name]) for name in options.recipes}
     result = {"seconds": round(time.monotonic() - began, 1), "per_class": options.per_class, "recipes": found}
@@ -72,7 +73,7 @@ def speech_command(argv: list[str]) -> int:
     emit(
         "demo speech",
         result,
-        *(_table(f"espeak/{task}", found, options.per_class) for task in options.tasks),
+        *(_table(task, found, options.per_class) for task in tasks),
         f"All of it, with curves: open {page} in a browser.\n"
         "Try your own: sesame finetune "
         f"{shlex.quote(str(first))} FOLDER --kind spoken-class --pattern {{label}}_{{speaker}}_{{take}} --out DIR",

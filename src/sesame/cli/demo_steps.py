@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sesame.errors import UserError
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +39,7 @@ def finetune(run: Path, tasks: Sequence[str], tuned: Path, *words: str) -> None:
     """`sesame finetune`, unless all of the tasks are there; what is unfinished begins anew."""
     from sesame.cli.finetune import finetune_command
 
+    check_place(tasks, tuned)
     if set(results_of(tuned)) >= set(tasks):
         log.info("%s has all of the tasks, and is used as it is", tuned)
         return
@@ -44,6 +47,18 @@ def finetune(run: Path, tasks: Sequence[str], tuned: Path, *words: str) -> None:
         log.info("%s was not finished: its tasks begin anew", tuned)
         shutil.rmtree(tuned)
     run_shown(finetune_command, "finetune", run, *tasks, "--out", tuned, *words)
+
+
+def check_place(tasks: Sequence[str], tuned: Path) -> None:
+    """Raise UserError unless `tuned` is free, has all of the tasks, or is what an unfinished `finetune` left there."""
+    if not tuned.exists() or set(results_of(tuned)) >= set(tasks):
+        return
+    begun = set(_read(tuned / "config.json").get("tasks", ()))
+    if begun <= set(results_of(tuned)):  # finished, or not begun by `finetune`
+        raise UserError(
+            f"{tuned} exists and holds something else than the tasks {', '.join(tasks)}. Nothing was changed. "
+            "Choose another --out."
+        )
 
 
 def report(folders: Sequence[Path], page: Path) -> None:
@@ -55,7 +70,13 @@ def report(folders: Sequence[Path], page: Path) -> None:
 
 def results_of(tuned: Path) -> dict[str, Any]:
     """The tasks that an earlier `finetune` has finished."""
+    return dict(_read(tuned / "result.json").get("tasks", {}))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The fields of a JSON file; none where it is another file, or not there."""
     try:
-        return dict(json.loads((tuned / "result.json").read_text(encoding="utf-8"))["tasks"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -25,7 +25,7 @@ class Doctor:
 
 
 def doctor_command(argv: list[str]) -> int:
-    options = tyro.cli(Doctor, args=argv, prog="sesame doctor", config=(FlagCreatePairsOff,))
+    options = options_of(Doctor, argv, "sesame doctor")
     if not options.runs:
         raise UserError("which run? Name one: sesame doctor RUN. `sesame runs` lists them.")
     from sesame.health.examine import doctor

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Effect:
 
 
 def effect_command(argv: list[str]) -> int:
-    options = tyro.cli(Effect, args=argv, prog="sesame effect", config=(FlagCreatePairsOff,))
+    options = options_of(Effect, argv, "sesame effect")
     from sesame.cli.acquisition import metric_of
     from sesame.probes.answers import opened
     from sesame.probes.paired import differences

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from sesame.cli.lines import read_lines
+from sesame.cli.options import check_free, options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -41,7 +41,7 @@ class Embed:
 
 
 def embed_command(argv: list[str]) -> int:
-    options = tyro.cli(Embed, args=argv, prog="sesame embed", config=(FlagCreatePairsOff,))
+    options = options_of(Embed, argv, "sesame embed")
     _check_out(options.out, ".npz" if options.tokens else ".npy")
     lines, skipped = read_lines(options.file, options.skip_empty, "nothing has no vector")
 
@@ -78,8 +78,7 @@ def embed_command(argv: list[str]) -> int:
 def _check_out(out: Path, suffix: str) -> None:
     if out.suffix != suffix:
         raise UserError(f"--out {out}: the vectors are written as {suffix}. Choose a name that ends in it.")
-    if out.exists():
-        raise UserError(f"--out {out} exists and is left as it is. Choose another name, or remove it.")
+    check_free("--out", out)
 
 
 def _write(out: Path, write: Callable[[IO[bytes]], None]) -> None:

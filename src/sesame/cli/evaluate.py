@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 
 
@@ -27,7 +27,7 @@ class Evaluate:
 
 
 def evaluate_command(argv: list[str]) -> int:
-    options = tyro.cli(Evaluate, args=argv, prog="sesame evaluate", config=(FlagCreatePairsOff,))
+    options = options_of(Evaluate, argv, "sesame evaluate")
 
     from sesame.tasks.base import Notes
     from sesame.tasks.tuned import open_tuned

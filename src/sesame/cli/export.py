@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit
 
 
@@ -25,7 +25,7 @@ class Export:
 
 
 def export_command(argv: list[str]) -> int:
-    options = tyro.cli(Export, args=argv, prog="sesame export", config=(FlagCreatePairsOff,))
+    options = options_of(Export, argv, "sesame export")
     from sesame.engine.exchange import export_model
     from sesame.interop.tensors import read_json
 

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Fill:
 
 
 def fill_command(argv: list[str]) -> int:
-    options = tyro.cli(Fill, args=argv, prog="sesame fill", config=(FlagCreatePairsOff,))
+    options = options_of(Fill, argv, "sesame fill")
     from sesame.engine.build import load
     from sesame.models.encoder_decoder import EncoderDecoder
     from sesame.tasks.fill import fill

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.cli.pretrain import checked
 from sesame.config import FineTune, ImageData
@@ -119,7 +119,7 @@ class Finetune:
 
 
 def finetune_command(argv: list[str]) -> int:
-    options = tyro.cli(Finetune, args=argv, prog="sesame finetune", config=(FlagCreatePairsOff,))
+    options = options_of(Finetune, argv, "sesame finetune")
     settings = checked(options.settings)
     if not options.tasks:
         raise UserError("which task? Name one or more after the run: pydocs/area, a folder, a task file, hf:NAME.")

@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from sesame.cli.lines import read_lines
+from sesame.cli.options import options_of
 from sesame.cli.output import emit
 from sesame.cli.pretrain import checked
 from sesame.config import Generate
@@ -68,7 +69,7 @@ def _said(settings: Generate) -> str:
 
 def generate_command(argv: list[str]) -> int:
     words = ["--samples" if word == "-n" else word for word in argv]
-    options = tyro.cli(Write, args=words, prog="sesame generate", config=(FlagCreatePairsOff,))
+    options = options_of(Write, words, "sesame generate")
     if options.file is not None and options.prompt:
         raise UserError("a PROMPT and --file were both given. Leave one of them out.")
     prompts = [options.prompt]

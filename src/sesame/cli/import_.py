@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit
 
 
@@ -24,7 +24,7 @@ class Import:
 
 
 def import_command(argv: list[str]) -> int:
-    options = tyro.cli(Import, args=argv, prog="sesame import", config=(FlagCreatePairsOff,))
+    options = options_of(Import, argv, "sesame import")
     from sesame.engine.exchange import import_model
 
     run = import_model(options.model, options.out)

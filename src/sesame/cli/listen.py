@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from sesame import config
+from sesame.cli.options import check_free, options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -45,11 +45,13 @@ class Listen:
 
 
 def listen_command(argv: list[str]) -> int:
-    options = tyro.cli(Listen, args=argv, prog="sesame data listen", config=(FlagCreatePairsOff,))
+    options = options_of(Listen, argv, "sesame data listen")
     if options.shown < 1:
         raise UserError(f"--shown {options.shown}: at least one spectrogram.")
-    if options.picture is not None and (options.picture.suffix != ".png" or options.picture.exists()):
-        raise UserError(f"--picture {options.picture}: choose the name of a .png file that is not there yet.")
+    if options.picture is not None:
+        if options.picture.suffix != ".png":
+            raise UserError(f"--picture {options.picture}: a picture is drawn. Give a name that ends in .png.")
+        check_free("--picture", options.picture)
     from sesame.data.sources import Skips
     from sesame.data.utterances import utterances
 

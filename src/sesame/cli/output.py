@@ -46,10 +46,7 @@ def emit(command: str, result: Mapping[str, Any], *shown: Any, as_json: bool, pa
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write `result` as JSON, beside its final name first. Replaces an older result, never another file."""
-    if path.exists() and not _is_result(path):
-        raise UserError(
-            f"{path} exists and is not a result of sesame; it is left as it is. Choose another place with --result."
-        )
+    check_result(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -57,6 +54,14 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_result(path: Path) -> None:
+    """Raise UserError where `path` is a file that is no result."""
+    if path.exists() and not _is_result(path):
+        raise UserError(
+            f"{path} exists and is not a result of sesame; it is left as it is. Choose another place with --result."
+        )
 
 
 def _is_result(path: Path) -> bool:

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import check_free, options_of
 from sesame.cli.output import emit, table
-from sesame.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,8 @@ class Predict:
 
 
 def predict_command(argv: list[str]) -> int:
-    options = tyro.cli(Predict, args=argv, prog="sesame predict", config=(FlagCreatePairsOff,))
-    if options.out.exists():
-        raise UserError(f"--out {options.out} exists and is left as it is. Choose another name, or remove it.")
+    options = options_of(Predict, argv, "sesame predict")
+    check_free("--out", options.out)
 
     from sesame.tasks.base import Notes
     from sesame.tasks.tuned import open_tuned

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit
 from sesame.errors import UserError
 
@@ -40,7 +40,7 @@ class Report:
 
 
 def report_command(argv: list[str]) -> int:
-    options = tyro.cli(Report, args=argv, prog="sesame report", config=(FlagCreatePairsOff,))
+    options = options_of(Report, argv, "sesame report")
     if not options.runs:
         raise UserError("a report on what? Name one or more run folders: sesame report RUN… --out report.html")
     for text in options.text:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from sesame.cli.lines import read_lines
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 
 SHOWN = 60
@@ -38,7 +38,7 @@ class Score:
 
 
 def score_command(argv: list[str]) -> int:
-    options = tyro.cli(Score, args=argv, prog="sesame score", config=(FlagCreatePairsOff,))
+    options = options_of(Score, argv, "sesame score")
     lines, skipped = read_lines(options.file, options.skip_empty, "nothing has no probability")
 
     from sesame.engine.build import load

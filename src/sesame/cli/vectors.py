@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import check_free, options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -41,7 +41,7 @@ class Vectors:
 
 
 def vectors_command(argv: list[str]) -> int:
-    options = tyro.cli(Vectors, args=argv, prog="sesame vectors", config=(FlagCreatePairsOff,))
+    options = options_of(Vectors, argv, "sesame vectors")
     if not (options.nearest or options.similarity or options.analogies or options.out):
         raise UserError(
             "what about the vectors? Give --nearest WORD, --similarity FILE, --analogies FILE or --out FILE."
@@ -51,8 +51,7 @@ def vectors_command(argv: list[str]) -> int:
     if options.out is not None:
         if options.out.suffix not in (".txt", ".vec", ".bin"):
             raise UserError(f"--out {options.out}: choose a name that ends in .txt, .vec (text) or .bin (binary).")
-        if options.out.exists():
-            raise UserError(f"--out {options.out} exists and is left as it is. Choose another name, or remove it.")
+        check_free("--out", options.out)
 
     from sesame.engine.build import load
     from sesame.tasks.word_table import (

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
+from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
 
@@ -31,7 +31,7 @@ class Watch:
 
 def watch_command(argv: list[str]) -> int:
     try:
-        options = tyro.cli(Watch, args=argv, prog="sesame watch", config=(FlagCreatePairsOff,))
+        options = options_of(Watch, argv, "sesame watch")
     except SystemExit:
         if {"-h", "--help"} & set(argv):
             print(_probes())

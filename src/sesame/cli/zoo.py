@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from sesame.cli.options import check_free, options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError, nearest
 
@@ -25,9 +25,11 @@ class Zoo:
 
 
 def zoo_command(argv: list[str]) -> int:
-    options = tyro.cli(Zoo, args=argv, prog="sesame zoo", config=(FlagCreatePairsOff,))
+    options = options_of(Zoo, argv, "sesame zoo")
     if options.figure and options.figure.suffix not in (".png", ".svg", ".html"):
         raise UserError(f"--figure {options.figure}: what kind of file? Give one that ends in .png, .svg or .html.")
+    if options.figure:
+        check_free("--figure", options.figure)
     from sesame.models.zoo import ZOO, short, size_of
 
     if options.name and options.name not in ZOO:
