@@ -113,9 +113,9 @@ def test_cifars_binary_layout(hundred: bool, tmp_path: Path) -> None:
     same(opened(tmp_path, tmp_path), ["bear", "apple", "apple", "bear"], pixels.transpose(0, 2, 3, 1))
 
 
-def parquet(path: Path, names: bool = True) -> None:
+def parquet(path: Path, names: bool = True, pixels: np.ndarray = COLOUR) -> None:
     rows = {
-        "picture": [{"bytes": png(image), "path": None} for image in COLOUR],
+        "picture": [{"bytes": png(image), "path": None} for image in pixels],
         "class": [sorted(set(CLASSES)).index(name) for name in CLASSES],
     }
     features = {
@@ -134,6 +134,8 @@ def test_parquet_and_a_folder_in_hub_layout(tmp_path: Path, monkeypatch: pytest.
     same(opened(tmp_path / "set" / "train-0.parquet", tmp_path, **fields))
     same(opened(tmp_path / "set", tmp_path, **fields))
     same(opened(f"hf:{tmp_path / 'set'}", tmp_path, **fields))
+    parquet(tmp_path / "set" / "train-0.parquet", pixels=COLOUR[::-1])
+    same(opened(f"hf:{tmp_path / 'set'}", tmp_path, **fields), pixels=COLOUR[::-1])
     parquet(tmp_path / "plain.parquet", names=False)
     same(opened(tmp_path / "plain.parquet", tmp_path, **fields), list("001112"))
     with pytest.raises(UserError, match=r"no column 'image'.*image-field"):

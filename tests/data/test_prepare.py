@@ -1,6 +1,7 @@
 """From text to a token store and back; what is made twice, split off, refused and left behind."""
 
 import gzip
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,18 @@ def test_the_same_again_is_used_and_anything_else_refused(folder: Path, tmp_path
     (tmp_path / "mine" / "diary.txt").write_text("dear diary")
     with pytest.raises(UserError, match="is no token store; nothing was written"):
         prepare([folder], tmp_path / "mine", tokenizer="bytes")
+
+
+def test_another_tokenizer_in_the_same_run_is_something_else(folder: Path, tmp_path: Path) -> None:
+    for vocab in (70, 90):
+        prepare([folder], tmp_path / str(vocab), vocab=vocab)
+    run = tmp_path / "run"
+    shutil.copytree(tmp_path / "70" / "tokenizer", run / "tokenizer")
+    first = prepare([folder], tmp_path / "out", tokenizer=run)
+    assert prepare([folder], tmp_path / "out", tokenizer=run) == first
+    shutil.copytree(tmp_path / "90" / "tokenizer", run / "tokenizer", dirs_exist_ok=True)
+    with pytest.raises(UserError, match="nothing was overwritten"):
+        prepare([folder], tmp_path / "out", tokenizer=run)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device"), UserError("bad")])

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from sesame.data import sources
-from sesame.data.sources import Skips, SourceOptions, documents
+from sesame.data.sources import Skips, SourceOptions, documents, fingerprint
 from sesame.errors import UserError
 
 TEXT = "First one.\nSecond line.\n\n \t\nAnother.\r\n\r\n\n\nThird é中.\n"
@@ -143,6 +143,22 @@ def test_a_local_folder_in_hub_layout_is_read_through_datasets(tmp_path: Path) -
     (tmp_path / "data").mkdir()
     pq.write_table(pa.table({"text": WANTED}), tmp_path / "data" / "train-00000-of-00001.parquet")
     assert read(f"hf:{tmp_path}") == WANTED
+
+
+def test_a_changed_file_of_a_package_or_a_hub_folder_is_another_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoology" / "deep").mkdir(parents=True)
+    for name in ("__init__.py", "deep/cats.py"):
+        (tmp_path / "zoology" / name).write_text('"""Nothing yet."""')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for source in ("pydocs:zoology", "hf:zoology", "hf:zoology/deep"):
+        before = fingerprint([source])
+        assert fingerprint([source]) == before
+        (tmp_path / "zoology" / "deep" / "cats.py").write_text(f'"""{source} has cats."""')
+        assert fingerprint([source]) != before
+    assert fingerprint(["hf:some/set"]) == ["hf:some/set"]
 
 
 def test_an_unreachable_hub_names_the_local_way(monkeypatch: pytest.MonkeyPatch) -> None:

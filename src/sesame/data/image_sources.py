@@ -15,7 +15,7 @@ import numpy as np
 
 from sesame.config import ImageData
 from sesame.data import pixel_files
-from sesame.data.sources import Bad, Broken, Skips, files, open_hub, stamp
+from sesame.data.sources import Bad, Broken, Skips, files, hub_stamps, open_hub, stamp
 from sesame.errors import UserError, nearest
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -65,7 +65,7 @@ def _hint(word: str) -> str:
 def fingerprint(c: ImageData) -> list[Any]:
     """What the source is, without reading it: the paths, sizes and times of its files."""
     if c.source.startswith("hf:"):
-        return [c.source]
+        return [c.source, *hub_stamps(c.source[3:])]
     path = Path(c.source).expanduser()
     found = [p for p in sorted(path.rglob("*")) if p.is_file()] if path.is_dir() else [*files(c.source, Skips())]
     with_labels = [*found, *(label for p in found if (label := pixel_files.labels_beside(p)) is not None)]

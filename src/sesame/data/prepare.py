@@ -98,7 +98,8 @@ def _digest(told: Any) -> str:
 def _tokenizer_file(tokenizer: str | Path) -> list[str]:
     """The given tokenizer, where it is a file or a folder: another content is another store."""
     path = Path(tokenizer)
-    files = [path] if path.is_file() else [path / name for name in ("tokenizer.json", "vocab.txt")]
+    folders = (path, path / "tokenizer")  # of a run or a store
+    files = [path] if path.is_file() else [f / name for f in folders for name in ("tokenizer.json", "vocab.txt")]
     return [str(file) for file in files if file.is_file()]
 
 

@@ -84,6 +84,11 @@ def documents(package: str = "") -> Iterator[tuple[str, str]]:
     yield from _standard_library()
 
 
+def files(package: str) -> list[Path]:
+    """What the documents of an installed package are made from."""
+    return [path for _, path in _files(_package_root(package))]
+
+
 def set_aside() -> list[str]:
     """The documents of the standard library that are kept for the dev and test examples of the tasks."""
     return [name for name, _ in _documents(m for m in all_modules() if splits()[m.name] != "train")]

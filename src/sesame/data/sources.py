@@ -90,13 +90,19 @@ def judge(skip_bad: bool, skips: Skips, option: str = "--skip-bad") -> Bad:
 
 
 def fingerprint(sources: Sequence[str]) -> list[Any]:
-    """What the sources are, without reading them: the paths, sizes and times of files, the version of pydocs."""
+    """What the sources are, without reading them: the paths, sizes and times of files, the version of pydocs.
+
+    Of a data set on the hub its name alone.
+    """
     told: list[Any] = []
     for source in sources:
         told.append(source)
         if _is_pydocs(source):
-            told.append(pydocs.version())
-        elif not source.startswith("hf:"):
+            package = source.partition(":")[2]
+            told += [pydocs.version(), *map(stamp, pydocs.files(package) if package else ())]
+        elif source.startswith("hf:"):
+            told += hub_stamps(source[3:])
+        else:
             told += [stamp(path) for path in files(source, Skips()) if path.exists()]
     return told
 
@@ -105,6 +111,12 @@ def stamp(path: Path) -> list[Any]:
     """What tells a file from another one, or from itself before it was changed, without reading it."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def hub_stamps(name: str) -> list[Any]:
+    """Of the files of hf:NAME[/CONFIG], where that is a folder here."""
+    folders = [Path(dataset) for dataset, _ in _hub_names(name)]
+    return [stamp(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 # ------------------------------------------------------------------------------------- what a source is
@@ -121,6 +133,8 @@ def _read_source(source: str, options: SourceOptions, bad: Bad, skips: Skips) ->
     elif source.startswith("hf:"):
         yield from _hub(source[3:], options, bad)
     else:
+        if (Path(source).expanduser() / "store.json").is_file():
+            raise UserError(f"{source} is prepared already and no raw text. Train on it alone: --data {source}.")
         found = False
         for path in files(source, skips):
             found = True
