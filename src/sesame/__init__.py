@@ -3,7 +3,7 @@
 The public names, each imported when it is first used, so that `import sesame` is instant.
 
     sesame.prepare(["my-texts/"], "data")
-    model = sesame.pretrain("bert-mini", "data", "run", max_minutes=30)
+    model = sesame.pretrain("bert-tiny", "data", "run", max_minutes=30)
     sesame.fill(model, "Return the [MASK] of the list.")
 """
 

@@ -104,8 +104,6 @@ def test_use_holds_until_the_next_use():
     products.use("onednn")
     products.use("torch")
     assert products.in_use() == "torch"
-    a = torch.randn(300, 300)
-    assert torch.equal(a @ a, torch.mm(a, a))
 
 
 def test_only_fp32_on_a_cpu_is_a_question(recipe: Recipe, monkeypatch: pytest.MonkeyPatch):
