@@ -106,15 +106,16 @@ def test_the_strength_is_chosen_by_the_metric_on_examples_that_were_not_fitted(m
 
     x, y = lexical.Features(train)(train), np.array(labels)
     y[:4] = "no"  # more "no": the stronger the regularisation, the fewer "yes"
-    folds = lexical._stratified(y)
     strengths = (1e-4, 1.0, 100.0)
     model = lambda c: LogisticRegression(C=c, max_iter=1000)  # noqa: E731
-    assert lexical._best(model, strengths, x, y, folds, fewest_yes) == 1e-4
-    assert lexical._best(model, strengths, x, y, folds, metrics.accuracy) > 1e-4
+    assert lexical._best(model, strengths, x, y, lexical._stratified, fewest_yes) == 1e-4
+    assert lexical._best(model, strengths, x, y, lexical._stratified, metrics.accuracy) > 1e-4
     assert sizes == [60] * 3
 
 
-@pytest.mark.parametrize("labels", [["a", "b"], ["a", "a", "b"], ["a", "a", "b", "b", "c"], ["a", "a", "a", "b", "c"]])
+@pytest.mark.parametrize(
+    "labels", [["a"], ["a", "a"], ["a", "b"], ["a", "a", "b"], ["a", "a", "b", "b", "c"], ["a", "a", "a", "b", "c"]]
+)
 def test_a_handful_of_examples_is_enough(labels, recwarn):
     train = examples(*(f"{label} word {i} here" for i, label in enumerate(labels)))
     found = lexical.classify(train, labels, train, metrics.matthews)
@@ -128,6 +129,15 @@ def test_the_same_examples_give_the_same_predictions(monkeypatch):
     (train, labels), (test, _) = drawn(0, 50), drawn(1, 10)
     once, again = (lexical.classify(train, labels, test, metrics.macro_f1) for _ in range(2))
     assert once == again
+
+
+def test_a_label_too_rare_to_be_drawn_is_no_matter(monkeypatch):
+    """What the strength is chosen on has its own folds: they need not have every label, or more than one."""
+    monkeypatch.setattr(lexical, "TUNED_ON", 30)
+    train, _ = drawn(0, 90)
+    for rare in (1, 2, 3):
+        few = ["no"] * (90 - rare) + ["yes"] * rare
+        assert len(lexical.classify(train, few, train[:4], metrics.accuracy)) == 4
 
 
 def test_words_of_the_test_alone_have_no_feature():

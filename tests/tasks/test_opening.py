@@ -130,6 +130,26 @@ def test_what_is_no_task_is_said(tmp_path, folder):
         open_task(str(folder))
 
 
+def test_where_all_examples_of_a_label_are_held_out_there_is_nothing_to_learn(tmp_path):
+    def opened(rare: int):
+        rows = [f"a text with number {i}\t{'b' if i == rare else 'a'}\n" for i in range(20)]
+        (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
+        return open_task(str(tmp_path))
+
+    held = [int(e.key) - 2 for e in opened(0).dev]
+    assert len(held) == 2 and 0 not in held
+    with pytest.raises(UserError, match=r"no dev file, and 2 examples are held out.*18 .* label 'a'.* Name a dev file"):
+        opened(held[0])
+
+
+def test_so_few_examples_that_all_are_alike_are_refused(folder):
+    data = open_task(str(folder))
+    assert len(data.learned_from(12).train) == 12
+    with pytest.raises(UserError, match=r"sentiment, 1 training examples: .*nothing to tell apart.* Ask for more"):
+        data.learned_from(1)
+    assert data.notes.counts == {"training examples left unused": 18}
+
+
 def test_too_few_examples_to_spare_any_for_dev(tmp_path):
     write_table(tmp_path / "train.tsv", 9)
     with pytest.raises(UserError, match=r"no dev file and only 9 training examples"):

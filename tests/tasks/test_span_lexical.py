@@ -61,6 +61,16 @@ def test_a_text_without_a_word_is_answered_by_nothing():
     assert task.lexical(made(20, 0), [Question("1", "here", "Where?", "… !")])[0].text == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("The price is low. Pay now.", "low. Pay"), ("The price is $ now.", "$"), ("Yes", "Yes"), ("$", "$")],
+)
+def test_where_no_answer_or_nothing_else_is_a_span_there_is_nothing_to_learn(text, answer):
+    train = [Question(str(i), "here", "Which?", text, (answer,), (text.index(answer),)) for i in range(3)]
+    (found,) = SpanQA(config.SpanQA()).lexical(train, train[:1])
+    assert found.text in text
+
+
 def test_majority_is_the_constant_that_scores_most_on_training():
     first = [
         Question(str(i), "here", "Who?", "Ada Lovelace, in 1843, wrote.", ("Ada Lovelace",), (0,)) for i in range(3)

@@ -103,6 +103,8 @@ def test_without_a_network_mel_statistics_beat_the_commonest_label(tmp_path: Pat
     said = data.task.baselines(data.train, data.test)
     scores = {name: data.task.metrics(data.test, p)["accuracy"] for name, p in said.items()}
     assert scores["spread"] > scores["majority"] + 0.3
+    alike = [example for example in data.train if example.label == data.train[0].label]
+    assert data.task.lexical(alike, data.test) == data.task.majority(alike, data.test)
 
 
 # -------------------------------------------------------------------------------------------------- opening

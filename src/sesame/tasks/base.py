@@ -134,6 +134,13 @@ class Task(ABC, Generic[E, P]):
     def labels_of(cls, config: Any, train: Sequence[E]) -> tuple[str, ...]:
         """The labels of the training examples, sorted; raises UserError where there is but one class."""
 
+    def check_train(self, train: Sequence[E], which: str, mend: str) -> None:
+        """Raise UserError where there is nothing to learn from `which`, these examples; `mend` says what to do."""
+        try:
+            self.labels_of(self.config, train)
+        except UserError as error:
+            raise UserError(f"{which}: {error} {mend}") from None
+
     def check(self, examples: Sequence[E], notes: Notes) -> list[E]:
         """The examples that can be scored: a label never seen in training is a fault. The default has no labels."""
         return list(examples)
@@ -227,14 +234,19 @@ class TaskData(Generic[E, P]):
     notes: Notes
 
     def learned_from(self, count: int) -> "TaskData[E, P]":
-        """The same with at most `count` training examples, by a keyed choice; the others are counted in the notes."""
+        """The same with at most `count` training examples, by a keyed choice; the others are counted in the notes.
+
+        Raises UserError where so few cannot be learned from.
+        """
         if count < 1:
             raise UserError(f"{self.name}: {count} training examples were asked for. Give a number above 0.")
         if count >= len(self.train):
             return self
-        self.notes.counts["training examples left unused"] = len(self.train) - count
         chosen = np.sort(keyed_order(self.train, "train on")[:count])
-        return replace(self, train=[self.train[i] for i in chosen])
+        train = [self.train[i] for i in chosen]
+        self.task.check_train(train, f"{self.name}, {count} training examples", "Ask for more examples.")
+        self.notes.counts["training examples left unused"] = len(self.train) - count
+        return replace(self, train=train)
 
 
 def keyed_order(examples: Sequence[Labelled], purpose: str, *words: int) -> Int[np.ndarray, " example"]:

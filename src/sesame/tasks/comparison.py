@@ -233,10 +233,7 @@ class Comparison:
             raise UserError(f"--labels {labels}: {self.data.name} has {len(self.data.train)} training examples.")
         for seed in self.seeds:
             some = [self.data.train[i] for i in self.chosen(labels, seed)]
-            try:
-                type(self.data.task).labels_of(self.data.task.config, some)
-            except UserError as error:
-                raise UserError(f"--labels {labels}, seed {seed}: {error} Ask for more examples.") from None
+            self.data.task.check_train(some, f"--labels {labels}, seed {seed}", "Ask for more examples.")
 
     # ------------------------------------------------------------------------------------------ training
     def point(self, labels: int) -> tuple[Point, Tuning]:

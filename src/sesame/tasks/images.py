@@ -212,7 +212,7 @@ def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, 
     if c.dev:
         dev = task.check(read(c, c.dev, notes), notes)
     else:
-        train, dev = hold_out(name, train, notes)
+        train, dev = hold_out(name, task, train, notes)
     test = task.check(test, notes)
     for part, examples in (("dev", dev), ("test", test)):
         if examples[0].pixels.shape != train[0].pixels.shape:

@@ -47,15 +47,17 @@ def classify(
 ) -> list[tuple[str, float]]:
     """The label and its probability for every example of `test`: multinomial logistic regression on TF-IDF features.
 
-    `labels` are those of `train`, at least two different ones.
+    `labels` are those of `train`; where all are alike, that is the answer.
     """
+    if len(set(labels)) == 1:
+        return [most_frequent(labels)] * len(test)
     features = Features(train)
     x, y = features(train), np.array(labels)
 
     def model(c: float) -> LogisticRegression:
         return LogisticRegression(C=c, tol=TOLERANCE, max_iter=1000)
 
-    chosen = _best(model, INVERSE_STRENGTHS, x, y, _stratified(y), score)
+    chosen = _best(model, INVERSE_STRENGTHS, x, y, _stratified, score)
     fitted = model(chosen).fit(x, y)
     probability = fitted.predict_proba(features(test))
     best = probability.argmax(1)
@@ -68,12 +70,11 @@ def regress(
     """The value of every example of `test`: ridge regression on the same features."""
     features = Features(train)
     x, y = features(train), np.array(values, np.float64)
-    folds = KFold(min(FOLDS, len(y)), shuffle=True, random_state=0) if len(y) > 1 else None
 
     def model(alpha: float) -> Ridge:
         return Ridge(alpha)
 
-    chosen = _best(model, STRENGTHS, x, y, folds, score)
+    chosen = _best(model, STRENGTHS, x, y, _even, score)
     return [float(value) for value in model(chosen).fit(x, y).predict(features(test))]
 
 
@@ -121,23 +122,28 @@ def _best(
     strengths: Sequence[float],
     x: sparse.csr_matrix,
     y: np.ndarray,
-    folds: KFold | StratifiedKFold | None,
+    plan: Callable[[np.ndarray], KFold | StratifiedKFold | None],
     score: Score,
 ) -> float:
     """The strength whose predictions of examples that were not fitted score best; 1 where there are too few to tell."""
-    if folds is None:
-        return 1.0
     if len(y) > TUNED_ON:
         some = np.random.default_rng(0).choice(len(y), TUNED_ON, replace=False)
         x, y = x[some], y[some]
+    folds = plan(y)  # of the drawn: a rare label may not be among them
+    if folds is None:
+        return 1.0
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # rare labels are as they are
         predicted = {strength: cross_val_predict(model(strength), x, y, cv=folds) for strength in strengths}
     return max(strengths, key=lambda strength: score(y.tolist(), predicted[strength].tolist()))
 
 
+def _even(y: np.ndarray) -> KFold | None:
+    return KFold(min(FOLDS, len(y)), shuffle=True, random_state=0) if len(y) > 1 else None
+
+
 def _stratified(y: np.ndarray) -> StratifiedKFold | None:
     """Folds that leave at least two labels to fit: the second most frequent is in two folds or more."""
-    counts = sorted(Counter(y.tolist()).values())
+    counts = sorted([0, *Counter(y.tolist()).values()])
     folds = min(FOLDS, counts[-2])
     return StratifiedKFold(folds, shuffle=True, random_state=0) if folds > 1 else None

@@ -134,7 +134,7 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
     if c.dev:
         dev = task.check(kind.read(c, Path(c.dev), notes), notes)
     else:
-        train, dev = hold_out(name, train, notes)
+        train, dev = hold_out(name, task, train, notes)
     if c.test:
         test = task.check(kind.read(c, Path(c.test), notes), notes)
     else:
@@ -193,8 +193,11 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
     return SpanQA
 
 
-def hold_out(name: str, train: list[E], notes: Notes) -> tuple[list[E], list[E]]:
-    """(train, dev): a tenth of the examples, by a keyed choice, is dev."""
+def hold_out(name: str, task: Task[E, Any], train: list[E], notes: Notes) -> tuple[list[E], list[E]]:
+    """(train, dev): a tenth of the examples, by a keyed choice, is dev.
+
+    Raises UserError where there are too few, or what is left is not to be learned from.
+    """
     if len(train) < FEWEST:
         raise UserError(
             f"{name} has no dev file and only {len(train)} training examples, of which none can be spared. "
@@ -203,7 +206,9 @@ def hold_out(name: str, train: list[E], notes: Notes) -> tuple[list[E], list[E]]
     held = set(keyed_order(train, "held-out dev")[: len(train) // 10].tolist())
     notes.counts["held out of train as dev"] = len(held)
     log.info("%s has no dev file: %d of %d training examples are held out", name, len(held), len(train))
-    return [x for i, x in enumerate(train) if i not in held], [x for i, x in enumerate(train) if i in held]
+    train, dev = [x for i, x in enumerate(train) if i not in held], [x for i, x in enumerate(train) if i in held]
+    task.check_train(train, f"{name} has no dev file, and {len(dev)} examples are held out as one", "Name a dev file.")
+    return train, dev
 
 
 # -------------------------------------------------------------------------------------------- task files

@@ -231,7 +231,7 @@ def answers(train: Sequence[Question], test: Sequence[Question], score: Scorer) 
 
 
 def _fit(features: SpanFeatures, train: Iterable[Question]) -> Float[np.ndarray, " feature"]:
-    """Weights of all categories, then of the numbers."""
+    """Weights of all categories, then of the numbers; all 0 where no answer is among the spans, or nothing else."""
     chance = np.random.default_rng(0)
     categories, numbers, right = [], [], []
     for question in train:
@@ -245,6 +245,8 @@ def _fit(features: SpanFeatures, train: Iterable[Question]) -> Float[np.ndarray,
         numbers.append(number[used])
         right.append(hit[used])
     category, label = np.concatenate(categories), np.concatenate(right)
+    if len(np.unique(label)) < 2:
+        return np.zeros(sum(features.sizes) + numbers[0].shape[1])
     rows = np.repeat(np.arange(len(category)), category.shape[1])
     table = csr_matrix((np.ones(category.size), (rows, category.ravel())), (len(category), sum(features.sizes)))
     model = LogisticRegression(C=1.0, max_iter=200).fit(hstack([table, np.concatenate(numbers)]).tocsr(), label)
