@@ -19,8 +19,8 @@ from sesame.errors import UserError
 from sesame.pretext.sentence_pairs import relations
 from sesame.report import figures
 from sesame.report.folders import open_folders
-from sesame.studies import comparing, page, training
-from sesame.studies.grid import Arm, Grid, HeldOut, chosen
+from sesame.studies import comparing, measuring, page, training
+from sesame.studies.grid import Arm, FineTuned, Grid, HeldOut, chosen
 from sesame.studies.measuring import Measured
 from sesame.studies.training import Done, Stopped
 
@@ -148,6 +148,26 @@ def test_the_figure_and_the_page_say_what_the_table_says(finished, tmp_path):
     html = page.render(outcome, ["sesame compare it"])
     for said in ("80/10/10 (reference)", f"{found.mean.mean:.4g}", outcome.columns[0].words, "sesame compare it"):
         assert said in html
+
+
+def test_a_labelled_task_whose_files_changed_is_asked_again(store, tmp_path, monkeypatch):
+    sizes = []
+
+    def measured(asked, model, data, seed):
+        sizes.append(len(measuring.task_of(asked).train))
+        return Measured(0.5, "accuracy", True)
+
+    def write(examples):
+        (tmp_path / "train.csv").write_text("text,label\n" + "t1 t2,a\nt3 t4,b\n" * examples)
+
+    monkeypatch.setattr(training, "measure", measured)
+    (tmp_path / "task.json").write_text('{"kind": "classification", "train": "train.csv"}')
+    asked = FineTuned(task=str(tmp_path / "task.json"))
+    grid = replaced(GRID, arms=GRID.arms[1:], seeds=1, measurements=(asked,))
+    for examples in (30, 30, 40):
+        write(examples)
+        comparing.compare(grid, store, tmp_path / "out", workers=1)
+    assert sizes[0] < sizes[1] and len(sizes) == 2
 
 
 # ------------------------------------------------------------------------------------------------ the plan

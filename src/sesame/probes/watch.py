@@ -20,6 +20,7 @@ import torch
 from sesame import config
 from sesame.data import open_data
 from sesame.data.chance import seed_for
+from sesame.data.kept import hash_of_files
 from sesame.engine import machine, products
 from sesame.engine.build import Model, load
 from sesame.errors import UserError
@@ -150,15 +151,8 @@ def _jobs(
 
 def _contents(probe: Opened) -> str:
     """Hash of the files that the user gave: a probe of their own, and what it is measured on."""
-    digest = hashlib.blake2b(digest_size=16)
     source = probe.config.source
-    for path in (Path(probe.config.name), *(probe.files(source) if source else ())):
-        if path.exists():
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-                if file.is_file():
-                    digest.update(f"{file.relative_to(path)} ".encode())
-                    digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return hash_of_files((Path(probe.config.name), *(probe.files(source) if source else ())))
 
 
 # ------------------------------------------------------------------------------------------------ measuring

@@ -14,6 +14,7 @@ from sesame import config, pretext
 from sesame.config import TextData
 from sesame.data import open_data
 from sesame.data.batch import Cursor
+from sesame.data.kept import hash_of_files
 from sesame.engine.build import Model
 from sesame.engine.distributed import Team
 from sesame.engine.hooks import losses
@@ -27,7 +28,7 @@ from sesame.studies.grid import FineTuned, HeldOut, Measurement
 from sesame.tasks.arms import network_of
 from sesame.tasks.base import Notes, TaskData
 from sesame.tasks.finetune import encode, fine_tune
-from sesame.tasks.opening import open_task
+from sesame.tasks.opening import files_of, open_task
 
 FIT_SEED = 0
 """The pairs that a head is fitted on are the same for all arms and seeds."""
@@ -202,12 +203,18 @@ def reader(model: Model) -> Model:
 
 
 def task_of(asked: FineTuned) -> TaskData[Any, Any]:
-    """The task with its examples, read once in a process."""
-    return _opened(asked.task, asked.examples)
+    """The task with its examples, read once in a process while its files hold the same."""
+    return _opened(asked.task, asked.examples, files_in(asked))
+
+
+def files_in(asked: Measurement) -> tuple[str, ...]:
+    """The hash of what the files of a labelled task hold; none of one that has no files."""
+    files = files_of(asked.task) if isinstance(asked, FineTuned) else []
+    return (hash_of_files(files),) if files else ()
 
 
 @lru_cache(maxsize=8)
-def _opened(task: str, examples: int) -> TaskData[Any, Any]:
+def _opened(task: str, examples: int, files: tuple[str, ...]) -> TaskData[Any, Any]:
     found = open_task(task)
     return found.learned_from(examples) if examples else found
 

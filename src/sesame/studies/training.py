@@ -26,7 +26,7 @@ from sesame.engine.run import CONFIG, Run, differences
 from sesame.errors import UserError
 from sesame.probes import bus
 from sesame.studies.grid import Measurement, title
-from sesame.studies.measuring import Measured, measure
+from sesame.studies.measuring import Measured, files_in, measure
 from sesame.tasks.finetune import Diverged
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def work(job: Job) -> Done:
     known, broken = _kept(job.folder / MEASURED), []
     model, found, identity = None, {}, identity_of(open_data(job.data))
     for asked in job.measurements:
-        key = config_hash([asked, job.data, identity])
+        key = config_hash([asked, job.data, identity, *files_in(asked)])
         if key not in known:
             model = model or load(job.folder)
             log.info("%s: measuring %s", job.label, title(asked))
