@@ -11,10 +11,13 @@ from sesame.pretext.base import Objective
 INFILLING = config.Denoising()
 
 
-def make(init: float = 0.3, task: config.Denoising = INFILLING, sentinels: int = 0) -> Model:
-    vocabulary = Vocabulary(wordpiece({piece: i for i, piece in enumerate(PIECES)}, lowercase=True), BERT_SPECIAL)
-    vocabulary = vocabulary.with_sentinels(sentinels)
-    stack = {"layers": 2, "width": 32, "heads": 2, "ffn": 64, "vocab": len(PIECES) + 3, "positions": 40, "kinds": 0}
+def make(
+    init: float = 0.3, task: config.Denoising = INFILLING, sentinels: int = 0, vocabulary: Vocabulary | None = None
+) -> Model:
+    own = Vocabulary(wordpiece({piece: i for i, piece in enumerate(PIECES)}, lowercase=True), BERT_SPECIAL)
+    vocabulary = (vocabulary or own).with_sentinels(sentinels)
+    rows = vocabulary.size - sentinels + 3
+    stack = {"layers": 2, "width": 32, "heads": 2, "ffn": 64, "vocab": rows, "positions": 40, "kinds": 0}
     encoder, decoder = (config.Transformer(**stack, init=init, causal=causal) for causal in (False, True))
     shape = config.EncoderDecoder(encoder=encoder, decoder=decoder)
     with torch.random.fork_rng(devices=[]):

@@ -44,7 +44,7 @@ def fill_spans(model: Model, text: str) -> Spans:
             "Choose a run of bart-tiny or t5-tiny."
         )
     mask = vocabulary.special.get("mask", "[MASK]")
-    pieces = text.replace("[MASK]", mask).split(mask)
+    pieces = text.strip().replace("[MASK]", mask).split(mask)
     if len(pieces) == 1:
         raise UserError(f"there is no [MASK] in the text {text[:60]!r}. Write [MASK] where words are to be filled in.")
     if behind_sentinels and len(pieces) > len(vocabulary.sentinels):
@@ -52,7 +52,8 @@ def fill_spans(model: Model, text: str) -> Spans:
             f"the text has {len(pieces) - 1} [MASK]s; the model knows {len(vocabulary.sentinels) - 1} at once."
         )
     holes = vocabulary.sentinels if behind_sentinels else np.full(len(pieces), vocabulary.mask)
-    kept = vocabulary.encode_batch([piece.strip() if piece.strip() else "" for piece in pieces])
+    # The space before a hole is hidden with it; the one after a hole belongs to the word that it stands before.
+    kept = vocabulary.encode_batch([piece.rstrip() for piece in pieces])
     ids = [*vocabulary.begin, *kept[0]]
     for number, piece in enumerate(kept[1:]):
         ids += [int(holes[number]), *piece]
