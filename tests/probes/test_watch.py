@@ -161,6 +161,19 @@ def test_a_run_whose_text_is_gone_is_measured_without_it(copied, norm, monkeypat
     assert "holds other text than it did, or was prepared with another tokenizer)" in caplog.text
 
 
+def test_what_was_measured_without_the_text_is_measured_again_once_it_is_back(copied, norm, monkeypatch):
+    assert watch(copied, [norm], threads=1, steps=[0]).measured == 1
+    with monkeypatch.context() as gone:
+        gone.setattr(TextSet, "hash", "other")
+        without = watch(copied, [norm], threads=1, steps=[0, 4])
+        assert (without.measured, without.known) == (1, 1)  # what was known with it stays
+        assert watch(copied, [norm], threads=1, steps=[0, 4]).known == 2
+    assert values(copied, "held_out")[4] == 0.0
+    back = watch(copied, [norm], threads=1, steps=[0, 4])
+    assert (back.measured, back.known) == (1, 1)
+    assert values(copied, "held_out")[4] == values(copied, "held_out")[0] > 0
+
+
 def test_what_is_measured_where_nobody_says_what(copied, norm, tmp_path, monkeypatch):
     from sesame import probes
     from sesame.probes import watch as module

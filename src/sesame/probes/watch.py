@@ -92,12 +92,14 @@ def watch(
     opened = find_all([named(probe) for probe in probes] or _usual(series), series.kind)
     folder.mkdir(parents=True, exist_ok=True)
     tables = Tables(folder)
-    jobs, known = _jobs(series, chosen, opened, tables.measured())
+    data = series.recipe.data if series.recipe and _has_data(series) else None
+    gone = series.recipe is not None and data is None
+    jobs, known = _jobs(series, chosen, opened, gone, tables.measured())
     faults, measured, began = list(series.faults), 0, time.monotonic()
     if jobs:
         what = ", ".join(probe.name for probe in opened)
         log.info("%s: %s of %d checkpoint%s …", series.name, what, len(jobs), "s" * (len(jobs) > 1))
-    for job, answers in _measured(series, opened, jobs, threads or cores()):
+    for job, answers in _measured(series, opened, data, jobs, threads or cores()):
         if isinstance(answers, str):
             faults.append(answers)
             log.warning("%s It is passed over.", answers)
@@ -129,9 +131,16 @@ def _usual(series: Series) -> list[config.Probe]:
 
 # ---------------------------------------------------------------------------------------------- what is left
 def _jobs(
-    series: Series, chosen: Sequence[Saved], probes: Sequence[Opened], measured: set[tuple[int, str, str, str, str]]
+    series: Series,
+    chosen: Sequence[Saved],
+    probes: Sequence[Opened],
+    gone: bool,
+    measured: set[tuple[int, str, str, str, str]],
 ) -> tuple[list[_Job], int]:
-    """What is not measured yet, and how much is."""
+    """What is not measured yet, and how much is.
+
+    What was measured while the run's data were `gone` lacks what needs them, so it is known only as long as they are.
+    """
     files = [_contents(probe) for probe in probes]
     jobs, known = [], 0
     for number, saved in enumerate(series.saved):
@@ -139,11 +148,13 @@ def _jobs(
             continue
         left = []
         for which, probe in enumerate(probes):
-            made_from = hashlib.blake2b(f"{saved.made_from} {files[which]}".encode(), digest_size=16).hexdigest()
-            if (saved.step, probe.name, probe.config.source, FULL, made_from) in measured:
+            told = [f"{saved.made_from} {files[which]}"]
+            told += [f"{told[0]} without its data"] if gone else []
+            made_from = [hashlib.blake2b(one.encode(), digest_size=16).hexdigest() for one in told]
+            if any((saved.step, probe.name, probe.config.source, FULL, one) in measured for one in made_from):
                 known += 1
             else:
-                left.append((which, made_from))
+                left.append((which, made_from[-1]))
         if left:
             jobs.append(_Job(saved, tuple(left), series.saved[:number]))
     return jobs, known
@@ -157,12 +168,11 @@ def _contents(probe: Opened) -> str:
 
 # ------------------------------------------------------------------------------------------------ measuring
 def _measured(
-    series: Series, probes: Sequence[Opened], jobs: Sequence[_Job], threads: int
+    series: Series, probes: Sequence[Opened], data: config.Data | None, jobs: Sequence[_Job], threads: int
 ) -> Iterator[tuple[_Job, list[Answers | str] | str]]:
     """Each job with the answers of its probes, or why one has none; or why the checkpoint cannot be read."""
     if not jobs:
         return
-    data = series.recipe.data if series.recipe and _has_data(series) else None
     count = max(1, min(threads, len(jobs)))
     make = partial(_begin, [probe.config for probe in probes], series.kind, data, max(1, threads // count))
     if count == 1:
