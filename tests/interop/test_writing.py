@@ -40,10 +40,12 @@ def published(name: str, folder: Path, seed: int = 0, **writes: object) -> trans
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize(("beams", "penalty"), [(1, 1.0), (3, 1.0), (4, 2.0), (3, -0.5)])
+@pytest.mark.parametrize(
+    ("beams", "penalty", "repetition"), [(1, 1.0, 1.0), (3, 1.0, 1.0), (4, 2.0, 1.0), (3, -0.5, 1.0), (3, 1.0, 1.5)]
+)
 @torch.inference_mode()
 def test_published_models_write_what_they_write_in_transformers(
-    name: str, beams: int, penalty: float, tmp_path: Path
+    name: str, beams: int, penalty: float, repetition: float, tmp_path: Path
 ) -> None:
     theirs = published(name, tmp_path / "published", seed=1)
     model = load(tmp_path / "published")
@@ -52,16 +54,16 @@ def test_published_models_write_what_they_write_in_transformers(
     words = [i for i in range(vocabulary.size) if i not in vocabulary.special_ids]
     first, last = ([vocabulary.cls], []) if isinstance(decoder, CausalDecoder) else (vocabulary.begin, [vocabulary.sep])
     prompts = [[*first, *(words[(7 * i + j) % len(words)] for j in range(n)), *last] for i, n in enumerate((4, 2, 7))]
-    how = Generate(max_tokens=LIMIT, beams=beams, length_penalty=penalty)
+    how = Generate(max_tokens=LIMIT, beams=beams, length_penalty=penalty, repetition_penalty=repetition)
     together = beam_search(decoder, prompts, [LIMIT] * len(prompts), how)
     varied = set()
     for prompt, found in zip(prompts, together, strict=True):
         ids = torch.tensor([prompt])
         out = theirs.generate(
             ids, attention_mask=torch.ones_like(ids), num_beams=beams, num_return_sequences=beams, do_sample=False,
-            length_penalty=penalty, max_new_tokens=LIMIT, forced_eos_token_id=None, forced_bos_token_id=None,
-            bos_token_id=vocabulary.sep, eos_token_id=vocabulary.sep, pad_token_id=vocabulary.pad,
-            early_stopping=False, return_dict_in_generate=True, output_scores=True,
+            length_penalty=penalty, repetition_penalty=repetition, max_new_tokens=LIMIT,
+            forced_eos_token_id=None, forced_bos_token_id=None, bos_token_id=vocabulary.sep, eos_token_id=vocabulary.sep,
+            pad_token_id=vocabulary.pad, early_stopping=False, return_dict_in_generate=True, output_scores=True,
         )  # fmt: skip
         lead = len(prompt) if isinstance(decoder, CausalDecoder) else 1
         for row, text in enumerate(out.sequences[:, lead:].tolist()):

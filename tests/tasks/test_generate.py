@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BartForConditionalGeneration
 from writers import bart, gpt, gpt2_of, letters, words
 
 from sesame import config
 from sesame.engine.build import Model
 from sesame.errors import UserError
+from sesame.interop import save_model
 from sesame.models.transformer import Transformer
 from sesame.pretext.base import Objective
 from sesame.pretext.bert import Bert
@@ -37,6 +39,23 @@ def test_greedy_texts_are_those_of_transformers(repetition) -> None:
         assert text.tokens == len(theirs)
         assert text.text.split() == WORDS.decode(theirs, skip_special=True).split()
         assert text.finish == ("end" if theirs[-1] == WORDS.sep else "length")
+
+
+def test_an_encoder_decoder_is_penalised_for_what_it_wrote_and_not_for_what_it_read(tmp_path) -> None:
+    model = bart(WORDS, seed=3)
+    assert save_model(model.objective, WORDS, tmp_path / "bart")
+    twin = BartForConditionalGeneration.from_pretrained(tmp_path / "bart").eval()
+    prompts = ["w1 w2", "w3 w16 w4 w12", "w16 w5 w19 w7"]  # with words of what is written
+    found = generate(model, prompts, max_tokens=8, temperature=0, repetition_penalty=1.5)
+    for prompt, text in zip(prompts, found, strict=True):
+        ids = torch.tensor([[WORDS.cls, *WORDS.encode_batch([prompt])[0], WORDS.sep]])
+        theirs = twin.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1, repetition_penalty=1.5,
+            max_new_tokens=8, forced_eos_token_id=None,
+        )[0, 1:].tolist()  # fmt: skip
+        assert text.text.split() == WORDS.decode(theirs, skip_special=True).split()
+    plain = generate(model, prompts, max_tokens=8, temperature=0)
+    assert [text.text for text in found] != [text.text for text in plain]
 
 
 def test_a_sample_is_the_same_in_any_company() -> None:

@@ -25,7 +25,7 @@ class Generate(Struct, frozen=True, kw_only=True):
     """Draw among tokens with at least this share of the likeliest one's probability (Nguyen et al. 2025)."""
     repetition_penalty: Above0 = 1.0
     """Scores of tokens that are there already, the prompt's too, are divided by it where positive and multiplied where
-    negative (Keskar et al. 2019)."""
+    negative (Keskar et al. 2019). Of an encoder-decoder what it reads does not count, only what it writes."""
     beams: Positive = 1
     """Above 1: beam search in place of drawing."""
     length_penalty: float = 1.0

@@ -33,7 +33,9 @@ def beam_search(decoder: Decoder, read: Sequence[Ids], limits: Sequence[int], se
     """The finished texts of each prompt, best first; `limits` says how many tokens may follow it."""
     scores = decoder.start(read, max(limits), settings.long == "window")
     limit = torch.tensor(limits, device=decoder.device)
-    seen = seen_in(read, scores.shape[1], decoder.device) if settings.repetition_penalty != 1 else None
+    seen = None
+    if settings.repetition_penalty != 1:
+        seen = seen_in([decoder.before(ids) for ids in read], scores.shape[1], decoder.device)
     k, end, penalty = settings.beams, decoder.vocabulary.sep, settings.length_penalty
     prompts, vocab = scores.shape
     device, longest = scores.device, max(limits)

@@ -60,6 +60,10 @@ class Decoder(ABC):
     def take(self, rows: Int[Tensor, " taken"]) -> None:
         """Go on with these rows, in this order; a row may be taken several times."""
 
+    def before(self, prompt: Ids) -> Ids:
+        """The tokens of the text itself that stand before the first one written."""
+        return prompt
+
     def text(self, prompt: Ids, written: Ids) -> str:
         """What was written, as text. A word may begin in the prompt, so the two are decoded together."""
         before, whole = (self.vocabulary.decode(ids, skip_special=True) for ids in (prompt, [*prompt, *written]))
@@ -200,6 +204,10 @@ class Seq2SeqDecoder(Decoder):
     def take(self, rows: Int[Tensor, " taken"]) -> None:
         self.cache.take(rows)
         self.memory = self.memory[rows]
+
+    def before(self, prompt: Ids) -> Ids:
+        """The prompt is another text."""
+        return [self.vocabulary.decoder_begin]
 
     def text(self, prompt: Ids, written: Ids) -> str:
         return self.vocabulary.decode(written, skip_special=True)

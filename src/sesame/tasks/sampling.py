@@ -57,7 +57,7 @@ def write(
     limit = torch.tensor(limits, device=device)[rows]
     seen = None
     if settings.repetition_penalty != 1:
-        seen = seen_in([prompts[i] for i in prompt.tolist()], scores.shape[1], device)
+        seen = seen_in([decoder.before(prompts[i]) for i in prompt.tolist()], scores.shape[1], device)
     total, most = len(prompt), max(limits)
     tokens = torch.zeros(total, most, dtype=torch.int64, device=device)
     size = torch.full((total,), most, device=device)
@@ -140,10 +140,10 @@ def penalised(scores: Scores, seen: Bool[Tensor, "row vocab"], penalty: float) -
     return torch.where(seen, torch.where(scores > 0, scores / penalty, scores * penalty), scores)
 
 
-def seen_in(prompts: Sequence[Ids], vocabulary: int, device: torch.device) -> Bool[Tensor, "row vocab"]:
-    """Which tokens each prompt has."""
-    seen = torch.zeros(len(prompts), vocabulary, dtype=torch.bool)
-    for row, ids in enumerate(prompts):
+def seen_in(texts: Sequence[Ids], vocabulary: int, device: torch.device) -> Bool[Tensor, "row vocab"]:
+    """Which tokens each text has."""
+    seen = torch.zeros(len(texts), vocabulary, dtype=torch.bool)
+    for row, ids in enumerate(texts):
         seen[row, list(ids)] = True
     return seen.to(device)
 
