@@ -111,6 +111,24 @@ def test_every_chart_is_valid_and_has_its_place(report, read):
         assert spec["description"]
 
 
+def test_names_with_one_slug_or_none_have_places_and_files_of_their_own(tmp_path):
+    names = ("日本語", "中文", "run_1", "run-1")
+    for number, name in enumerate(names):
+        write_run(tmp_path / name, recipe(ema=number / 10))  # four recipes: each has its own charts
+        write_probes(tmp_path / name, until=4, only="rank")
+    write_tuning(tmp_path / "tuned", tasks=("отзывы", "товары"), seeds=1)
+    made = compose(*open_folders([*(tmp_path / name for name in names), tmp_path / "tuned"]))
+    read = Page(page.render(made))
+    assert len(read.ids) == len(set(read.ids))
+    drawn = [figure.name for figure in made.figures]
+    assert len(drawn) == len(set(drawn)) == len(read.specs)
+    ranks = [name for name in drawn if name.startswith("learned-rank")]
+    assert ranks == [
+        f"learned-rank-rankme{end}" for end in ("-layers", "-layers-2", "-run-1-layers", "-run-1-layers-2")
+    ]
+    assert [task.anchor for task in made.tasks] == ["task", "task-2"]
+
+
 def test_there_is_a_chart_of_every_measure_over_tokens_and_over_time(report):
     names = {figure.name for figure in report.figures}
     for measure in ("loss", "masked-lm-loss", "masked-lm-accuracy", "next-sentence-loss", "next-sentence-accuracy"):

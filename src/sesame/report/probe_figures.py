@@ -227,7 +227,7 @@ class Probed:
 
 
 def slug(*parts: str) -> str:
-    """A name for a file and a place in the page."""
+    """A name for a file and a place in the page. Other parts may have the same: the report tells them apart."""
     return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)))
 
 

@@ -1,8 +1,8 @@
 """What stands on the page: the figures, fill examples, results and settings of the runs it is about."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from sesame.report.curves import ARMS
 from sesame.report.figures import Figure, Look
 from sesame.report.fills import Filled, fills
 from sesame.report.pretraining_figures import pretraining_figures
-from sesame.report.probe_figures import Part, parts
+from sesame.report.probe_figures import Part, parts, slug
 from sesame.report.probe_reading import Cohort, Watched, cohorts
 from sesame.report.reading import FineTuning, Pretraining
 from sesame.report.reproduce import flat
@@ -106,6 +106,7 @@ def compose(
         notes.append("These runs read different data, or cut texts differently: their losses cannot be compared.")
     tasks = [task for tuning in tunings for task in _tasks(tuning, several=len(tunings) > 1)]
     alike = cohorts(measured)
+    learned, tasks = _told_apart(learn(alike), tasks)
     series = [one.label for one in measured if one.run is None]
     return Report(
         title=", ".join([*(run.label for run in runs), *series, *(tuning.label for tuning in tunings)]),
@@ -118,7 +119,7 @@ def compose(
         pretraining=pretraining_figures(runs, looks),
         filled=filled,
         measured=alike,
-        learned=learn(alike),
+        learned=learned,
     )
 
 
@@ -131,8 +132,33 @@ def _apart(runs: Sequence[Run]) -> bool:
 def _tasks(tuning: FineTuning, several: bool) -> Iterator[Task]:
     for task in tuning.names:
         name = f"{task} ({tuning.label})" if several else task
-        anchor = re.sub(r"[^a-z0-9]+", "-", f"task-{name}".lower()).strip("-")
+        anchor = slug("task", name)
         yield Task(name, anchor, tuning.tasks.get(task), task_figures(tuning, task, anchor))
+
+
+def _told_apart(learned: Sequence[Part], tasks: Sequence[Task]) -> tuple[list[Part], list[Task]]:
+    """The same with a number in every name that is there already: run_1 and run-1 have one slug, 日本語 has none."""
+    taken: set[str] = set()
+
+    def own(name: str) -> str:
+        free = next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
+        taken.add(free)
+        return free
+
+    def named(figure: Figure) -> Figure:  # itself where it can be, with what it has worked out
+        name = own(figure.name)
+        return figure if name == figure.name else replace(figure, name=name)
+
+    parts = [
+        replace(
+            part,
+            anchor=own(part.anchor),
+            figures=[named(figure) for figure in part.figures],
+            orders=[replace(order, figure=named(order.figure)) for order in part.orders],
+        )
+        for part in learned
+    ]
+    return parts, [replace(t, anchor=own(t.anchor), figures=[named(figure) for figure in t.figures]) for t in tasks]
 
 
 # ---------------------------------------------------------------------------------------------- settings
