@@ -109,6 +109,14 @@ def test_separators_of_unicode_end_no_line(file):
     assert read(file("t.jsonl", json.dumps({"text": text, "label": 1}, ensure_ascii=False)))[0][0].text == text
 
 
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".jsonl"])
+def test_a_text_may_be_a_whole_book(file, ending):
+    text = "a " * 100_000 + "end"
+    table = f"text{{0}}label\n{text}{{0}}1\n".format("\t" if ending == ".tsv" else ",")
+    (found,), _ = read(file("t" + ending, json.dumps({"text": text, "label": 1}) if ending == ".jsonl" else table))
+    assert found.text == text
+
+
 def test_labels_and_keys_of_json_may_be_numbers(file):
     lines = [{"id": 7, "a": "x", "b": "y", "class": True}, {"id": "q", "a": "x", "b": "y", "class": 2.5}]
     found, _ = read(file("t.jsonl", "\n\n".join(map(json.dumps, lines))), PAIR)

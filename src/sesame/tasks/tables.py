@@ -20,6 +20,8 @@ from sesame.errors import UserError, nearest
 from sesame.tasks.base import Notes
 from sesame.tasks.files import contents
 
+LONGEST = 2**31 - 1
+"""Characters that a field of a CSV file may have; `csv` by itself refuses texts of more than 131,072."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """What `surrogateescape` makes of bytes that are not UTF-8; valid UTF-8 never decodes to these."""
 
@@ -209,6 +211,7 @@ def _tsv(path: Path, lines: list[str]) -> tuple[_Row, Iterator[_Row]]:
 
 def _csv(path: Path, lines: list[str]) -> tuple[_Row, Iterator[_Row]]:
     """Blank lines between rows are none: a row of one empty text is written `""`."""
+    csv.field_size_limit(LONGEST)
     reader = csv.reader((line + "\n" for line in lines), strict=True)
 
     def rows() -> Iterator[_Row]:
