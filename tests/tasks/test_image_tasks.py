@@ -24,7 +24,7 @@ from sesame.tasks.base import Notes
 from sesame.tasks.comparison import compare, sizes_of
 from sesame.tasks.finetune import encode, fine_tune
 from sesame.tasks.folder import tuned_of
-from sesame.tasks.images import ImageNetwork, gentle
+from sesame.tasks.images import ImageNetwork, gentle, parts_of
 from sesame.tasks.opening import open_task
 from sesame.tasks.tuned import open_tuned
 
@@ -201,6 +201,19 @@ def test_a_folder_of_classes_is_a_task_and_its_train_and_test_are_found(tmp_path
     (tmp_path / "task.json").write_text('{"kind": "images", "train": "both/train", "test": "both/test", "channels": 1}')
     grey = open_task(str(tmp_path / "task.json"))
     assert grey.train[0].pixels.shape == (1, 8, 8)
+
+
+def test_classes_that_are_called_like_parts_are_classes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path / "places", ("beach", "train_station", "test-track"))
+    assert open_task(str(tmp_path / "places"), kind="images").task.labels == ("beach", "test-track", "train_station")
+    write(tmp_path / "vehicles", ("bus", "train"))
+    assert open_task(str(tmp_path / "vehicles"), kind="images").task.labels == ("bus", "train")
+    write(tmp_path / "both" / "train", ("bus", "train"))
+    write(tmp_path / "both" / "Val", ("bus", "train"), count=5)
+    (tmp_path / "both" / "meta").mkdir()
+    parts = parts_of(tmp_path / "both")
+    assert parts == {"train": str(tmp_path / "both" / "train"), "dev": str(tmp_path / "both" / "Val")}
 
 
 def test_images_without_labels_of_two_sizes_or_not_the_models_are_refused(tmp_path, monkeypatch, model):
