@@ -76,6 +76,20 @@ def test_runs_that_differ_by_their_seed_alone_are_one(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("hash", ["same", ""])
+def test_seeds_on_the_same_data_are_one_wherever_these_lie(hash, tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        text = config.TextData(store=f"/work/{name}/data", length=32)
+        image = config.ImageData(source=f"{name}.zip", cache=name)
+        for data in (text, image):
+            kind = type(data).__name__
+            write_run(tmp_path / kind / name, recipe(data=data, seed=seed), data=hash and hash + kind, step=100)
+            write_probes(tmp_path / kind / name, until=0, only="rank")
+    for kind in ("TextData", "ImageData"):
+        found = cohorts(open_folders([tmp_path / kind / "a", tmp_path / kind / "b"]).measured)
+        assert len(found) == (1 if hash else 2)  # without a hash nobody knows
+
+
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")

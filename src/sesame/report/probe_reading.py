@@ -161,8 +161,13 @@ def _but_for_seed(one: Watched) -> object:
     if one.run is None:
         return one.path.resolve()
     made = one.run.run.config
+    data = made.recipe.data
+    if made.data:  # the hash of the content: where it lies, as in each run's own folder, is no matter
+        places = {name: "" for name in ("store", "source", "cache") if hasattr(data, name)}
+        data = msgspec.structs.replace(data, **places)
     bare = msgspec.structs.replace(
         made.recipe,
+        data=data,
         seed=0,
         watch=Watch(),
         threads=0,
