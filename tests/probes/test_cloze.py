@@ -81,9 +81,10 @@ def test_the_live_form_asks_some_of_every_relation_and_the_full_form_all(data, t
     assert {i.key for i in light} < {i.key for i in full}
 
 
-def test_without_relations_there_is_one_group(data, tmp_path):
+@pytest.mark.parametrize("header", ["answer,text", '"answer","text"'])
+def test_without_relations_there_is_one_group(data, tmp_path, header):
     path = tmp_path / "facts.csv"
-    path.write_text("answer,text\nparis,she walked into [MASK].\n")
+    path.write_text(f"{header}\nparis,she walked into [MASK].\n")
     values, (one, _) = measured(readers.bert(data), source=str(path))
     assert set(values) == {(metric, "") for metric in ("top1", "top10", "reciprocal_rank")}
     assert (one.word, one.text) == ("paris", "she walked into ⟦paris⟧.")

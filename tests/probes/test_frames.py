@@ -1,5 +1,6 @@
 """What APC predicts against the task's own loss and double loops; what utterances are, on made tones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_a_faulty_table_is_said(apc, tones: Path, content: str, message: str):
     tones.write_text(content)
     with pytest.raises(UserError, match=message):
         list(measure(apc[0], Ask(source=str(tones))))
+
+
+def test_a_path_that_says_split_is_no_column(apc, tones: Path):
+    lines = [line.split("\t") for line in tones.read_text().splitlines()[1:]]
+    (tones.parent / "splits").symlink_to(tones.parent)
+    table = tones.with_name("labels.jsonl")
+    rows = [{"path": f"splits/{path}", "label": label} for path, label, _ in lines]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert any(isinstance(answer, Item) for answer in measure(apc[0], Ask(source=str(table))))
 
 
 def test_a_sound_shorter_than_a_frame_is_said(apc, tones: Path):

@@ -31,9 +31,9 @@ from sesame.pretext.apc import Apc
 from sesame.probes.base import Answer, Ask, Value
 from sesame.probes.held_out import POSITIONS, Part, example_means, held_out, layer_states, on_device, part_of
 from sesame.probes.neighbours import Labelled, baseline, told
+from sesame.probes.rows import fields
 from sesame.tasks import tables
 from sesame.tasks.base import Notes
-from sesame.tasks.files import contents
 
 READS = ("speech",)
 LIGHT, FULL = 8192, 65_536
@@ -112,7 +112,7 @@ def _utterances(
     data = model.recipe.data if model.recipe else None
     if not isinstance(data, config.SpeechData):
         raise UserError("The probe frames hears what a run on speech hears, and this model is of none.")
-    split = b"split" in contents(path).split(b"\n", 1)[0]
+    split = "split" in fields(path)
     columns = config.Table(text="path", pair="split" if split else "", label="label")
     examples = tables.read(columns, path, Notes())
     keys = np.array([_key(path.parent / example.text, example.where) for example in examples], np.uint64)

@@ -1,7 +1,7 @@
 """Tables that users bring to a probe: two texts a row, and what groups the rows."""
 
+import csv
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from sesame.tasks.tables import TextExample
 def read(path: Path, text: str, pair: str, groups: Sequence[str]) -> list[TextExample]:
     """The rows of a JSONL, TSV or CSV file (also .gz) with the fields `text` and `pair`, and `label` where the file has
     one of the fields `groups`: the first of them. UserError, with file and line, for a faulty file."""
-    known = _fields(path)
+    known = fields(path)
     for name in (text, pair):
         if known and name not in known:
             raise UserError(
@@ -26,11 +26,13 @@ def read(path: Path, text: str, pair: str, groups: Sequence[str]) -> list[TextEx
     return tables.read(Classification(text=text, pair=pair, label=label), path, Notes(), labelled=False)
 
 
-def _fields(path: Path) -> set[str]:
+def fields(path: Path) -> set[str]:
     """Those of the first line; empty where it is no JSON object, of which the reader says more."""
     first = contents(path).split(b"\n", 1)[0].decode(errors="replace").strip("\r")
+    if ".csv" in path.suffixes:
+        return set(next(csv.reader([first]), []))
     if ".jsonl" not in path.suffixes:
-        return set(re.split("[\t,]", first))
+        return set(first.split("\t"))
     try:
         return set(dict(json.loads(first)))
     except (ValueError, TypeError):
