@@ -10,15 +10,17 @@ import transformers
 from families import KIN, objective
 from small_bert import shaken
 from test_families import shape_of
+from transformers.generation import GenerateDecoderOnlyOutput
 
 from sesame import interop
 from sesame.config import Generate
-from sesame.engine.build import load
+from sesame.engine.build import Model, load
 from sesame.engine.exchange import export_model, import_model
 from sesame.errors import UserError
 from sesame.tasks.beam import beam_search
 from sesame.tasks.decoders import CausalDecoder, decoder_of
 from sesame.tasks.generate import settings_for
+from sesame.tasks.sampling import filtered, penalised, seen_in
 
 torch.set_num_threads(1)
 WRITERS = ("gpt2", "bart", "t5", "t5 1.1")
@@ -62,8 +64,9 @@ def test_published_models_write_what_they_write_in_transformers(
         out = theirs.generate(
             ids, attention_mask=torch.ones_like(ids), num_beams=beams, num_return_sequences=beams, do_sample=False,
             length_penalty=penalty, repetition_penalty=repetition, max_new_tokens=LIMIT,
-            forced_eos_token_id=None, forced_bos_token_id=None, bos_token_id=vocabulary.sep, eos_token_id=vocabulary.sep,
-            pad_token_id=vocabulary.pad, early_stopping=False, return_dict_in_generate=True, output_scores=True,
+            forced_eos_token_id=None, forced_bos_token_id=None, bos_token_id=vocabulary.sep,
+            eos_token_id=vocabulary.sep, pad_token_id=vocabulary.pad, early_stopping=False,
+            return_dict_in_generate=True, output_scores=True,
         )  # fmt: skip
         lead = len(prompt) if isinstance(decoder, CausalDecoder) else 1
         for row, text in enumerate(out.sequences[:, lead:].tolist()):
@@ -113,15 +116,61 @@ def test_how_a_model_is_to_write_comes_with_it_and_goes_with_it(
     [
         ({}, None),
         ({"eos_token_id": 2, "transformers_version": "4.31.0", "_from_model_config": True}, None),
-        ({"do_sample": True, "top_k": 50, "top_p": 0.95}, Generate(temperature=1.0, top_k=50, top_p=0.95)),
+        ({"do_sample": True}, Generate(temperature=1.0, top_k=50)),
+        ({"do_sample": True, "top_k": 0, "top_p": 0.95}, Generate(temperature=1.0, top_p=0.95)),
+        ({"do_sample": True, "temperature": 0.6, "min_p": 0.1}, Generate(temperature=0.6, top_k=50, min_p=0.1)),
         ({"do_sample": False, "top_p": 0.9, "min_p": 0.1}, Generate(temperature=0)),
-        ({"repetition_penalty": 1.2}, Generate(repetition_penalty=1.2)),
-        ({"num_beams": 5, "do_sample": True, "temperature": 0.7}, Generate(beams=5)),
+        ({"repetition_penalty": 1.2}, Generate(repetition_penalty=1.2, temperature=0)),
+        ({"temperature": 0.6, "top_p": 0.9}, Generate(temperature=0)),
+        ({"num_beams": 5, "length_penalty": 2.0}, Generate(beams=5, length_penalty=2.0)),
     ],
 )
+@torch.inference_mode()
 def test_settings_are_read_as_transformers_means_them(says: dict, writes: Generate | None, tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text(json.dumps(says))
     assert interop.settings_in(tmp_path) == writes
+    if writes is None:
+        return
+    torch.manual_seed(0)
+    shape = transformers.GPT2Config(
+        vocab_size=99, n_embd=8, n_layer=1, n_head=1, initializer_range=0.5, bos_token_id=None, eos_token_id=None
+    )
+    theirs = transformers.GPT2LMHeadModel(shape).eval()
+    theirs.generation_config = transformers.GenerationConfig.from_pretrained(tmp_path)
+    ids = torch.tensor([[5, 3, 5]])
+    out = theirs.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, return_dict_in_generate=True, output_scores=True,
+        output_logits=True,
+    )  # fmt: skip
+    assert isinstance(out, GenerateDecoderOnlyOutput) == (writes.beams == 1)
+    if writes.beams > 1:
+        assert len(out.scores[0]) == writes.beams
+        return
+    scores = penalised(out.logits[0], seen_in([ids[0].tolist()], 99, ids.device), writes.repetition_penalty)
+    if writes.temperature:
+        scores = filtered(scores, writes, writes.temperature)
+    torch.testing.assert_close(out.scores[0], scores)
+    assert writes.temperature or out.sequences[0, -1] == scores.argmax()
+
+
+def test_drawing_within_beams_is_not_known_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    says = {"num_beams": 5, "do_sample": True, "temperature": 0.7}
+    (tmp_path / "generation_config.json").write_text(json.dumps(says))
+    assert interop.settings_in(tmp_path) == Generate(beams=5)
+    assert "not known here: do_sample with num_beams" in caplog.text
+
+
+def test_what_is_asked_for_takes_away_what_it_contradicts() -> None:
+    gpt2 = objective(KIN["gpt2"], shape_of("gpt2"), 0)
+
+    def settings(own: Generate, **fields: object) -> Generate:
+        return settings_for(Model(gpt2, None, None, 0, writes=own), **fields)
+
+    drawing, likeliest = Generate(temperature=0.6, top_k=50, top_p=0.9), Generate(temperature=0, max_tokens=7)
+    assert settings(drawing, temperature=0) == Generate(temperature=0)
+    assert settings(drawing, beams=3) == Generate(beams=3)
+    assert settings(likeliest, top_k=5) == Generate(top_k=5, max_tokens=7)
+    assert settings(likeliest) == likeliest
 
 
 def test_a_setting_that_cannot_be_is_said_by_name(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ DRAWING = ("temperature", "top_k", "top_p", "min_p")
 _OURS = {"num_beams": "beams", "max_new_tokens": "max_tokens"} | {
     name: name for name in ("length_penalty", "repetition_penalty", *DRAWING)
 }
+_DRAWS = {"temperature": 1.0, "top_k": 50}
+"""How `transformers` draws where a file says no more than that it does."""
 _ELSEWHERE = ("do_sample", "num_return_sequences", "max_length")
 """Read here by other means, or said by the command."""
 _IDLE = {"no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "use_cache": True, "num_beam_groups": 1}
@@ -27,22 +29,24 @@ _IDLE = {"no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "use_c
 def settings_in(folder: Path) -> Generate | None:
     """What `folder` says of writing, the rest by default; None where it says nothing.
 
-    Beams and draws are told apart as in `transformers`, by `do_sample`. What is not known here is left out, and a
-    warning names it. Raises UserError for a value that cannot be.
+    Beams and draws are told apart as in `transformers`, by `do_sample`: without it nothing is drawn. A file that has
+    the ids of tokens alone says nothing. What is not known here is left out, and a warning names it. Raises UserError
+    for a value that cannot be.
     """
     if not (folder / NAME).is_file():
         return None
     says = {name: value for name, value in read_json(folder / NAME).items() if value is not None}
-    found = {ours: says[name] for name, ours in _OURS.items() if name in says}
-    draws = says.get("do_sample", False)
-    searches = found.get("beams", 1) != 1
-    if not draws or searches:
-        found = {name: value for name, value in found.items() if name not in DRAWING}
-    if "do_sample" in says and not draws and not searches:
+    known = {ours: says[name] for name, ours in _OURS.items() if name in says}
+    draws = says.get("do_sample", False) and known.get("temperature") != 0
+    searches = known.get("beams", 1) != 1
+    found = {name: value for name, value in known.items() if name not in DRAWING}
+    if draws and not searches:
+        found = _DRAWS | known
+    elif not searches and (known or "do_sample" in says):
         found["temperature"] = 0.0
-    elif draws and not searches:
-        found = {"temperature": 1.0} | found
     unknown = [name for name in says if name not in _OURS and name not in _ELSEWHERE and _matters(name, says[name])]
+    if draws and searches:
+        unknown.append("do_sample with num_beams")
     if unknown:
         log.warning("%s: left out, as it is not known here: %s", folder / NAME, ", ".join(unknown))
     try:

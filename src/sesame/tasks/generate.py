@@ -112,13 +112,16 @@ def ready(objective: nn.Module, rows: int) -> products.Products:
 def settings_for(model: Model, **fields: Any) -> Generate:
     """How `model` is to write: with `fields`, the rest as it was published, or by default.
 
-    Drawing where a model would search, or the other way round, takes the other's settings away.
+    Drawing where a model would search or take the likeliest, or the other way round, takes the other's settings away.
     """
     own = msgspec.to_builtins(model.writes or Generate())
     plain = msgspec.to_builtins(Generate())
-    if fields.get("beams", 1) > 1:
+    asked = any(name in fields for name in DRAWING)
+    if fields.get("beams", 1) > 1 or fields.get("temperature") == 0:
         own |= {name: plain[name] for name in DRAWING}
-    elif any(name in fields for name in DRAWING):
+    elif asked and own["temperature"] == 0:
+        own["temperature"] = plain["temperature"]
+    if asked:
         own["beams"] = plain["beams"]
     return checked(msgspec.convert(own, Generate), **fields)
 
