@@ -133,7 +133,8 @@ class WhisperLogMel(Spectra):
     scale: Scale = "slaney"
 
     def frames_in(self, samples: int) -> int:
-        return 0 if samples <= self.size // 2 else samples // self.hop
+        half = self.size // 2
+        return 0 if samples <= half else self._windows_in(samples + 2 * half - self.hop)
 
     def __call__(self, sound: Float[Tensor, " sample"]) -> Float[Tensor, "frame feature"]:
         half = self.size // 2
