@@ -7,6 +7,7 @@ from hub_server import commit_of, serving
 
 from sesame.engine import checkpoint
 from sesame.engine.build import load
+from sesame.engine.fork import fork
 from sesame.errors import UserError
 from sesame.interop.hub import locate
 from sesame.probes.series import open_series, step_of
@@ -56,6 +57,16 @@ def test_a_checkpoint_that_is_damaged_or_missing_is_named(copied, caplog):
     for fault in ("step-00000000/objective.safetensors is missing", "step-00000010/manifest.json is damaged",
                   "step-00000004 is missing: the run saved a checkpoint there"):  # fmt: skip
         assert sum(fault in line for line in series.faults) == 1 and fault in caplog.text
+
+
+@pytest.mark.parametrize(("at", "gone", "missing"), [(8, None, []), (4, 8, [8])])
+def test_a_twin_has_no_checkpoints_from_before_its_fork(trained, tmp_path, at, gone, missing):
+    twin = fork(trained, tmp_path / "twin", at).run.path
+    for step in {8, 10} - {at, gone}:
+        shutil.copytree(trained / "checkpoints" / f"step-{step:08d}", twin / "checkpoints" / f"step-{step:08d}")
+    series = open_series(str(twin))
+    assert steps(series) == sorted({at, 8, 10} - {gone})
+    assert [int(fault.split("step-")[1][:8]) for fault in series.faults] == missing
 
 
 def test_a_folder_of_model_folders(published):
