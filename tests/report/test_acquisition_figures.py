@@ -1,13 +1,16 @@
 """The order on the page is that of `acquired`, and what is not learned is said so."""
 
+import pyarrow.parquet as pq
 import pytest
-from report_folders import WORDS, write_probes, write_run
+from report_folders import MEASURED, WORDS, recipe, write_probes, write_run
 
 from sesame.probes.acquisition import acquired
 from sesame.probes.answers import opened
+from sesame.report import page
 from sesame.report.acquisition_figures import order
 from sesame.report.folders import open_folders
 from sesame.report.probe_reading import Measure, cohorts
+from sesame.report.report import compose
 
 MASKED = Measure("word-classes", "gold.conllu", "mask_prediction")
 
@@ -65,6 +68,22 @@ def test_seeds_are_taken_together(tmp_path, watched_run):
     found = acquired([opened(path, *MASKED[::2]) for path in paths])
     assert [row[0] for row in made.table] == [group.name for group in found.groups]
     assert f"Kendall's τ is {found.seeds[1, 0]:.2f}" in made.said[1]
+
+
+def test_seeds_without_a_common_step_have_an_order_and_no_curve(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_run(tmp_path / name, recipe(seed=seed))
+        write_probes(tmp_path / name, seed, only="word-classes")
+        for table in ("probes.parquet", "probe-items.parquet"):  # one is measured at even places, one at odd ones
+            path = tmp_path / name / table
+            pq.write_table(pq.read_table(path, filters=[("step", "in", MEASURED[seed::2])]), path)
+    made = compose(*open_folders([tmp_path / "a", tmp_path / "b"]))
+    (part,) = made.learned
+    assert part.figures == [] and "mask prediction" in part.without
+    found = acquired([opened(tmp_path / name, *MASKED[::2]) for name in "ab"])
+    assert [row[0] for row in part.orders[0].table] == [group.name for group in found.groups]
+    assert part.orders[0].figure.spec["layer"]
+    assert "Measured at no common step: mask prediction" in page.render(made)
 
 
 def test_after_few_measurements_there_is_no_order_yet(tmp_path):

@@ -46,16 +46,17 @@ def order(name: str, title: str, cohort: Cohort, measure: Measure) -> Order | No
     said = [_fate(found), *(_seeds(found) if len(members) > 1 else [])]
     said += [_published(found.published)] if found.published else []
     said += [_rises(found.rises)] if found.rises else []
-    figure = _figure(name, title, found, cohort.curve(measure), unit)
+    rows = [row for member in members for row in member.values[measure]]  # seeds may have no step in common
+    figure = _figure(name, title, found, rows, unit)
     return Order(title, figure, _table(found), said)
 
 
-def _figure(name: str, title: str, found: Acquisition, curve: Sequence[Row], unit: str) -> Figure:
+def _figure(name: str, title: str, found: Acquisition, measured: Sequence[Row], unit: str) -> Figure:
     rows: list[Row] = []
     for group in found.groups:
         rows += [_row(group.name, look.name, at, found.counted) for look, at in zip(LOOKS, group.reached, strict=False)]
         rows += [] if group.reached else [{"group": group.name, "share": _NOT_LEARNED}]
-    x = learning_chart.seen_axis(curve, unit)
+    x = learning_chart.seen_axis(measured, unit)
     low = x.copy()
     low["shorthand"] = "low"
     names = [group.name for group in found.groups]

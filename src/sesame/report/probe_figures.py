@@ -37,6 +37,8 @@ class Part:
     figures: list[Figure]
     said: list[str]
     """Numbers that were the same at every step."""
+    without: list[str]
+    """What has no curve, as the seeds have no step in common."""
     orders: list[Order]
     """In what order its groups were learned."""
 
@@ -66,16 +68,22 @@ class Probed:
     def part(self, title: str) -> Part:
         drawn: list[Figure] = []
         said: list[str] = []
+        without: list[str] = []
         for measure in self.own:
             if self.base_of(measure):
                 continue  # part of another measure's chart
-            curves = [(cohort, rows) for cohort in self.found if (rows := cohort.curve(measure))]
+            curves = []
+            for cohort in self.found:
+                if rows := cohort.curve(measure):
+                    curves.append((cohort, rows))
+                elif any(measure in member.values for member in cohort.members):
+                    without.append(self.name(measure, cohort)[1])
             if all(_constant(rows) for _, rows in curves):
                 said += [f"{wording.measure(measure.metric)}{self.whose(cohort)} {rows[-1]['value']:.4g}"
                          for cohort, rows in curves]  # fmt: skip
             else:
                 drawn += self.figures(measure, curves)
-        return Part(title, self.anchor, _about(self.own[0].probe), drawn, said, list(self.orders()))
+        return Part(title, self.anchor, _about(self.own[0].probe), drawn, said, without, list(self.orders()))
 
     def orders(self) -> Iterator[Order]:
         """For word classes, the order in which they were learned, by each measure."""
