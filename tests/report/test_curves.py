@@ -67,6 +67,7 @@ def test_over_labels_stand_the_results_of_every_size(tuned):
         scores = scores_of("pydocs/area", arm, 0 if size == 1519 else int(size), 5)
         assert (point.mean, point.se) == pytest.approx((statistics.fmean(scores), statistics.stdev(scores) / 5**0.5))
     gains = {p.x: p for p in gain_over_labels(result)}
+    assert set(gains) == {100, 300, 1519}
     for size, gain in gains.items():
         ours, theirs = (scores_of("pydocs/area", a, 0 if size == 1519 else int(size), 5) for a in ARMS[:0:-1])
         paired = [a - b for a, b in zip(ours, theirs, strict=True)]
