@@ -1,5 +1,6 @@
 """Series of checkpoints, in all the layouts they are found in."""
 
+import json
 import shutil
 
 import pytest
@@ -57,6 +58,17 @@ def test_a_checkpoint_that_is_damaged_or_missing_is_named(copied, caplog):
     for fault in ("step-00000000/objective.safetensors is missing", "step-00000010/manifest.json is damaged",
                   "step-00000004 is missing: the run saved a checkpoint there"):  # fmt: skip
         assert sum(fault in line for line in series.faults) == 1 and fault in caplog.text
+
+
+def test_an_imported_model_whose_only_checkpoint_is_damaged_is_said(copied):
+    config = json.loads((copied / "config.json").read_text())
+    config["recipe"]["save_every"] = 0  # as imported models have it
+    (copied / "config.json").write_text(json.dumps(config))
+    for step in (4, 8, 10):
+        shutil.rmtree(copied / "checkpoints" / f"step-{step:08d}")
+    (copied / "checkpoints" / "step-00000000" / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="holds no checkpoint that can be measured"):
+        open_series(str(copied))
 
 
 @pytest.mark.parametrize(("at", "gone", "missing"), [(8, None, []), (4, 8, [8])])

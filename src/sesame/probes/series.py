@@ -112,7 +112,7 @@ def _of_run(path: Path) -> Series:
         saved.append(Saved(manifest.step, str(path), manifest.step, _hash(tensors), manifest.size, seconds))
     known = {folder.name for folder in folders}
     newest = max((one.step for one in saved), default=-1)
-    every, twin = run.recipe.save_every or newest + 1, getattr(run.recipe.data, "twin", None)
+    every, twin = run.recipe.save_every or max(newest, 0) + 1, getattr(run.recipe.data, "twin", None)
     begin = -(-twin.at // every) * every if twin else 0  # a twin saves nothing before the step it goes on from
     for step in range(begin, newest, every):
         folder = checkpoint.folder_of(run.checkpoints, step)
