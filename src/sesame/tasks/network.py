@@ -80,7 +80,7 @@ def scores_of(network: Network, sequences: Sequences, pad: int) -> Float[np.ndar
 
 
 def in_order(
-    parts: Sequence[Float[Tensor, "some *what"]], groups: Sequence[Int[np.ndarray, " chosen"]], sequences: Sequences
+    parts: Sequence[Float[Tensor, "_ *what"]], groups: Sequence[Int[np.ndarray, " _"]], sequences: Sequences
 ) -> Float[Tensor, "all *what"]:
     """What was found of each group, a row a sequence or a row a read position, in the order of the sequences."""
     together, place = torch.cat(tuple(parts)), np.concatenate(groups)
