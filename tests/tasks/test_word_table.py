@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 from small_model import PIECES, make
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import models as tokenizers
 
 from sesame import config, models, pretext
 from sesame.data.tokenizer import BERT_SPECIAL, Vocabulary, train, word_level
@@ -103,6 +105,18 @@ def test_the_words_of_other_tokenizers_are_their_whole_words() -> None:
     table = WordTable(level, np.ones((level.size, 2), np.float32))
     assert {"the", "list", "values"} <= {table.spelled[i] for i in table.words}
     assert [id >= 0 for id in table.ids(["list", "lists"], table.words)] == [True, False]
+
+
+def test_the_words_of_sentencepiece_are_those_that_begin_with_its_mark() -> None:
+    pieces = ["<pad>", "</s>", "<unk>", "▁the", "▁list", "ing", "▁go", "▁", "s", "▁lists"]
+    unigram = Tokenizer(tokenizers.Unigram([(p, -float(len(pieces) - i)) for i, p in enumerate(pieces)], unk_id=2))
+    unigram.pre_tokenizer, unigram.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    unigram.add_special_tokens(pieces[:3])
+    vocabulary = Vocabulary(unigram)
+    table = WordTable(vocabulary, np.random.default_rng(0).standard_normal((vocabulary.size, 4)).astype(np.float32))
+    assert [table.spelled[i] for i in table.words] == ["the", "list", "go", "lists"]
+    assert {near.word for near in table.nearest("the")} == {"list", "go", "lists"}
+    assert [id >= 0 for id in table.ids(["go", "going", "ing", "s"], table.words)] == [True, False, False, False]
 
 
 def test_word_vectors_are_the_states_of_their_tokens() -> None:

@@ -80,6 +80,8 @@ class WordTable:
             words = ["" if token.startswith("##") else token for token in tokens]
         elif any(token.startswith("Ġ") for token in tokens):  # byte-level: a word brings the space before it
             words = [self.vocabulary.decode([i])[1:] if t.startswith("Ġ") else "" for i, t in enumerate(tokens)]
+        elif kind != "WordLevel" and any(token.startswith("▁") for token in tokens):  # SentencePiece: likewise
+            words = [token[1:] if token.startswith("▁") else "" for token in tokens]
         else:
             words = ["" if token == "<none>" else token for token in tokens]
         for id in self.vocabulary.special_ids.tolist():
