@@ -12,6 +12,7 @@ from small_task import task_data
 
 from sesame import config, models
 from sesame.config import FineTune
+from sesame.data.batch import Rows
 from sesame.engine.build import build
 from sesame.engine.optim import Optimizer
 from sesame.errors import UserError
@@ -255,6 +256,22 @@ def test_dropout_is_set_in_a_copy_everywhere_but_on_attention_weights():
     with torch.no_grad():
         copied.embed.token.weight.zero_()
     assert backbone.embed.token.weight.any()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        config.Elmo(vocab=9, filters=((1, 2), (2, 3)), character_width=3, width=4, cell=5, longest=6, dropout=0.0),
+        config.Gru(features=3, width=4, layers=2, dropout=0.0),
+    ],
+)
+def test_dropout_reaches_recurrent_networks_too(shape):
+    backbone = models.build(shape)
+    x = torch.randn(1, 6, 3) if isinstance(shape, config.Gru) else torch.arange(6)[None]
+    number = torch.zeros(1, 6, dtype=torch.int64)
+    rows = Rows(x, torch.arange(6)[None], number, number)
+    without, dropped = (with_dropout(backbone, rate).train()(rows).last for rate in (0.0, 0.5))
+    assert torch.equal(without, backbone(rows).last) and not torch.equal(dropped, without)
 
 
 # -------------------------------------------------------------------------------------------- loss curve

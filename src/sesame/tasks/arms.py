@@ -20,6 +20,7 @@ from sesame.data.chance import seed_for
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone, States
+from sesame.models.elmo import Elmo
 from sesame.models.encoder_decoder import EncoderDecoder
 from sesame.models.gru import Gru
 from sesame.models.layer_mix import LayerMix
@@ -169,7 +170,7 @@ def with_dropout(backbone: B, rate: float) -> B:
     for module in copied.modules():
         if isinstance(module, Embedding | Block):
             module.dropout = rate
-        elif isinstance(module, Transformer | Gru):
+        elif isinstance(module, Transformer | Gru | Elmo):
             module.config = replace(module.config, dropout=rate)
     if isinstance(copied, EncoderDecoder):
         copied.config = replace(copied.config, encoder=copied.encoder.config, decoder=copied.decoder.config)
