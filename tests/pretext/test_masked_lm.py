@@ -70,6 +70,21 @@ def test_the_rate_is_kept_and_words_are_whole(words: list[list[int]], unit: str,
             assert min(left) > budget - count
 
 
+@pytest.mark.parametrize(("unit", "mean"), [("word", 1.0), ("span", 3.8), ("ngram", 18 / 11)])
+def test_words_are_hidden_in_runs_of_the_published_length(unit: str, mean: float) -> None:
+    """At so small a rate few runs meet, which then count as one, and few are cut short by what is left to hide."""
+    batch = batch_of([[1, 2] * 2000] * 12, rows=4)
+    hidden = choose(batch, config.Bert(rate=0.02, unit=unit))
+    lengths: list[int] = []
+    for number in range(12):
+        by_word = hidden[(batch.example == number) & ~batch.special & batch.word]
+        edges = np.flatnonzero(np.diff(np.r_[False, by_word, False]))
+        lengths += (edges[1::2] - edges[::2]).tolist()
+    assert np.mean(lengths) == pytest.approx(mean, rel=0.08)
+    longest = {"word": 1, "span": 10, "ngram": 3}[unit]
+    assert set(range(1, longest + 1)) <= set(lengths)
+
+
 @settings(max_examples=30, deadline=None)
 @given(words=examples, unit=units, rows=st.integers(1, 3))
 def test_a_mask_does_not_depend_on_the_batch(words: list[list[int]], unit: str, rows: int) -> None:
