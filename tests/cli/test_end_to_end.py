@@ -8,6 +8,7 @@ import pytest
 
 from sesame.cli.demo_steps import check_place
 from sesame.cli.main import main
+from sesame.errors import UserError
 from sesame.tasks.pydocs import TASKS
 
 
@@ -128,6 +129,8 @@ def test_a_demo_goes_on_with_an_earlier_one(here, capsys, monkeypatch):
         assert (here / "shown" / "tasks" / "result.json").read_bytes() == before
         (here / "shown" / "tasks" / "result.json").unlink()
         check_place(["pydocs/params"], here / "shown" / "tasks")  # begun and not finished: it begins anew
+        with pytest.raises(UserError, match="holds something else"):
+            check_place(["pydocs/names"], here / "shown" / "tasks")
     finally:
         (here / "shown" / "data").rename(here / "data")
         (here / "shown" / "run").rename(here / "run")

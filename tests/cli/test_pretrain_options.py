@@ -71,6 +71,7 @@ def test_sources_that_would_not_be_read_are_refused(recipe, words, says, tmp_pat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "store.json").write_text("{}")
+    (tmp_path / "store" / "tokens.bin").touch()
     (tmp_path / "store" / "vocab.txt").write_text("a\nb\n")
     (tmp_path / "text.txt").write_text("a b\n" * 9)
     assert main(["pretrain", recipe, *words, "--out", "run", "--steps", "1"]) == 2
@@ -82,8 +83,10 @@ def test_a_source_is_found_from_wherever_the_run_is_gone_on_with(tmp_path, monke
     (tmp_path / "photos").mkdir()
     (tmp_path / "digits").mkdir()  # what is built in has its name first
     c = recipes.find("simclr-digits").data
-    places = [located(c, source).source for source in ("photos", "digits", "hf:photos", "nowhere", "")]
-    assert places == [str(tmp_path / "photos"), "digits", "hf:photos", "nowhere", ""]
+    here = [located(c, source).source for source in ("photos", "hf:photos", "shards/*.parquet")]
+    assert here == [f"{tmp_path}/photos", f"hf:{tmp_path}/photos", f"{tmp_path}/shards/*.parquet"]
+    elsewhere = ["digits", "hf:ylecun/mnist", "nowhere", ""]
+    assert [located(c, source).source for source in elsewhere] == elsewhere
 
 
 @pytest.mark.parametrize(

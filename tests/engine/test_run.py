@@ -126,6 +126,18 @@ def test_where_making_a_run_was_cut_short_one_can_be_made(made, tmp_path, monkey
     assert not (tmp_path / "none").exists()
 
 
+def test_what_is_discarded_is_what_the_run_wrote(made, tmp_path):
+    for name in ("tokenizer", "artifacts", "data"):
+        (tmp_path / "new" / name).mkdir(parents=True)
+        (tmp_path / "new" / name / "mine").touch()
+    run = Run.create(tmp_path / "new", made.config)
+    run.log("log", 0)
+    run.discard()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["artifacts", "data", "tokenizer"]
+    assert len(list((tmp_path / "new").glob("*/mine"))) == 3
+    Run.create(tmp_path / "new", made.config).close()
+
+
 def test_the_way_on_has_as_many_processes_as_the_run(made):
     assert made.resuming == f"sesame pretrain --resume {made.path}"
     made.config.machine["processes"] = "2"

@@ -212,7 +212,7 @@ def test_steps_that_were_measured_are_fixed_and_not_measured_again(untrained, st
 
 def test_seconds_become_steps_by_the_measured_speed(store, tmp_path):
     recipe = training.placed(comparing.recipe_of(GRID.arms[0], GRID, {"threads": 1}), store)
-    few, many = (training.steps_in((recipe, tmp_path / "run", seconds)) for seconds in (1.0, 60.0))
+    few, many = (training.steps_in((recipe, tmp_path, seconds)) for seconds in (1.0, 60.0))
     assert 1 <= few < many
     assert not list(tmp_path.iterdir())
 

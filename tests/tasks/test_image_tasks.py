@@ -214,6 +214,13 @@ def test_classes_that_are_called_like_parts_are_classes(tmp_path, monkeypatch):
     (tmp_path / "both" / "meta").mkdir()
     parts = parts_of(tmp_path / "both")
     assert parts == {"train": str(tmp_path / "both" / "train"), "dev": str(tmp_path / "both" / "Val")}
+    for name in ("train_images/cat", "test_images/cat", ".cache"):
+        (tmp_path / "worded" / name).mkdir(parents=True)
+    assert parts_of(tmp_path / "worded").keys() == {"train", "test"}
+    for name in ("train", "test", ".cache"):
+        (tmp_path / "tables" / name).mkdir(parents=True)
+        (tmp_path / "tables" / name / "0.parquet").touch()
+    assert parts_of(tmp_path / "tables").keys() == {"train", "test"}
 
 
 def test_images_without_labels_of_two_sizes_or_not_the_models_are_refused(tmp_path, monkeypatch, model):

@@ -138,9 +138,10 @@ def _asked(grid: Grid, given: Compare) -> Grid:
 def _source(given: Compare, grid: Grid, changes: dict[str, Any]) -> str:
     """The prepared text; raw text is prepared into DIR/data first. Of images and speech, their source."""
     from sesame.config import TextData
+    from sesame.data.sources import is_store
 
     data = [recipe_of(arm, grid, changes).data for arm in grid.arms]
-    if not isinstance(data[0], TextData) or (Path(given.data[0]) / "store.json").is_file():
+    if not isinstance(data[0], TextData) or is_store(given.data[0]):
         if len(given.data) > 1:
             raise UserError(f"--data {shlex.join(given.data)}: of prepared data, give one folder.")
         if given.held_out is not None:

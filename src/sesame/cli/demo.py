@@ -99,6 +99,7 @@ def demo_command(argv: list[str]) -> int:
 
 def _prepare(data: Path) -> None:
     from sesame.cli.data import prepare_command
+    from sesame.data.sources import is_store
 
-    if not (data / "store.json").exists():
+    if not is_store(data):
         demo_steps.run_shown(prepare_command, "data prepare", "pydocs", "--held-out", "0.05", "--out", data)

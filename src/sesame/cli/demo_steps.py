@@ -50,11 +50,12 @@ def finetune(run: Path, tasks: Sequence[str], tuned: Path, *words: str) -> None:
 
 
 def check_place(tasks: Sequence[str], tuned: Path) -> None:
-    """Raise UserError unless `tuned` is free, has all of the tasks, or is what an unfinished `finetune` left there."""
-    if not tuned.exists() or set(results_of(tuned)) >= set(tasks):
+    """Raise UserError unless `tuned` is free, has all of the tasks, or is what an unfinished `finetune` of
+    the same tasks left there."""
+    free = not tuned.exists() or (tuned.is_dir() and not any(tuned.iterdir()))
+    if free or set(results_of(tuned)) >= set(tasks):
         return
-    begun = set(_read(tuned / "config.json").get("tasks", ()))
-    if begun <= set(results_of(tuned)):  # finished, or not begun by `finetune`
+    if set(_read(tuned / "config.json").get("tasks", ())) != set(tasks):
         raise UserError(
             f"{tuned} exists and holds something else than the tasks {', '.join(tasks)}. Nothing was changed. "
             "Choose another --out."

@@ -191,6 +191,7 @@ def _usage() -> str:
 def _with_data(where: Where, recipe: Recipe) -> Recipe:
     """The recipe with its data in place; raw text is prepared into RUN/data first."""
     from sesame.data import located
+    from sesame.data.sources import is_store
 
     if not isinstance(recipe.data, TextData):
         if len(where.data) > 1:
@@ -203,7 +204,7 @@ def _with_data(where: Where, recipe: Recipe) -> Recipe:
         raise UserError("what to train on? Give --data a prepared folder, files, folders, or pydocs (built in).")
     sources, store = where.data or (recipe.data.store,), recipe.data.store
     assert where.out is not None
-    if len(sources) == 1 and (Path(sources[0]) / "store.json").is_file():
+    if len(sources) == 1 and is_store(sources[0]):
         if where.tokenizer:
             raise UserError(
                 f"--tokenizer: {sources[0]} is prepared already, with its own. Give the raw text to --data."

@@ -1,5 +1,6 @@
 """Raw files to batches. `open_data` opens what a recipe trains on."""
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ def open_data(c: config.Data) -> Any:
 
 def located(c: config.Data, source: str) -> config.Data:
     """`c` with its source: a path is kept from the root on, so that a run finds it wherever it is gone on with."""
-    path = Path(source).expanduser()
-    there = source not in ("", *BUILT_IN) and path.exists()
-    place = str(path.resolve()) if there or isinstance(c, config.TextData) else source
+    hub, name = ("hf:", source[3:]) if source.startswith("hf:") else ("", source)
+    path = Path(name).expanduser()
+    there = source not in ("", *BUILT_IN) and (path.exists() or glob.has_magic(name))
+    place = hub + str(path.resolve()) if there or isinstance(c, config.TextData) else source
     field = "store" if isinstance(c, config.TextData) else "source"
     return msgspec.structs.replace(c, **{field: place})
 

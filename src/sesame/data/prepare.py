@@ -113,7 +113,7 @@ def _already(out: Path, made_from: str) -> StoreInfo | None:
     if info.made_from != made_from:
         raise UserError(
             f"{out} holds a token store made from other text or with other settings; nothing was overwritten. "
-            f"Choose another --out, or delete the folder first."
+            f"Choose another --out, or delete the folder first; to train on it as it is, give it to --data."
         )
     log.info("%s was made from the same text with the same settings and is used as it is", out)
     return info

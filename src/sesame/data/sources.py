@@ -124,6 +124,11 @@ def _is_pydocs(source: str) -> bool:
     return source == "pydocs" or source.startswith("pydocs:")
 
 
+def is_store(source: str | Path) -> bool:
+    """Whether it is a folder that `sesame data prepare` made."""
+    return all((Path(source).expanduser() / name).is_file() for name in ("store.json", "tokens.bin"))
+
+
 def _read_source(source: str, options: SourceOptions, bad: Bad, skips: Skips) -> Iterator[tuple[str, str]]:
     if _is_pydocs(source):
         package = source.partition(":")[2]
@@ -133,7 +138,7 @@ def _read_source(source: str, options: SourceOptions, bad: Bad, skips: Skips) ->
     elif source.startswith("hf:"):
         yield from _hub(source[3:], options, bad)
     else:
-        if (Path(source).expanduser() / "store.json").is_file():
+        if is_store(source):
             raise UserError(f"{source} is prepared already and no raw text. Train on it alone: --data {source}.")
         found = False
         for path in files(source, skips):

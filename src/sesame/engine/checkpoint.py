@@ -116,9 +116,10 @@ def save(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            older = f"older ones are whole. Free some space and go on with the run (--resume {checkpoints.parent})."
             raise UserError(
-                f"{final}: no space left on the disk while the checkpoint was written. It was removed; older ones are "
-                f"whole. Free some space and go on with the run (--resume {checkpoints.parent})."
+                f"{final}: no space left on the disk while the checkpoint was written. It was removed; "
+                + (older if listed(checkpoints) else "it was the first. Free some space and begin again.")
             ) from error
         raise UserError(f"{final}: the checkpoint cannot be written ({error}).") from error
     except BaseException:

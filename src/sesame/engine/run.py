@@ -70,6 +70,8 @@ class Run:
         self.config_hash = checkpoint.config_hash(config.recipe)
         self.checkpoints = path / "checkpoints"
         self.artifacts = path / "artifacts"
+        self._before: set[str] = set()
+        """What was in the folder when the run was made."""
         self._lock: IO[str] | None = None
         self._metrics: IO[str] | None = None
 
@@ -86,13 +88,14 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
             run.lock()
+            run._before = {item.name for item in path.iterdir()}
             (path / "checkpoints").mkdir(exist_ok=True)
             (path / "artifacts").mkdir(exist_ok=True)
             if vocabulary is not None:
                 vocabulary.save(path / TOKENIZER)
             _write(path / CONFIG, msgspec.json.encode(run.config))
         except OSError as error:
-            with suppress(OSError):
+            if run._lock:
                 run.discard()
             raise UserError(f"{path}: the run folder cannot be made ({error.strerror or error}).") from error
         run.set_state("running", 0)
@@ -156,11 +159,18 @@ class Run:
         self._metrics = self._lock = None
 
     def discard(self) -> None:
-        """Take away a new run that never took a step, so that its name is free again; prepared data stay."""
-        self.close()
+        """Take away what a new run that never took a step has written, so that its name is free again.
+
+        What was there before stays, such as prepared data, and so does what cannot be removed.
+        """
+        if self._lock is None:
+            self.lock()
         for item in self.path.iterdir():
-            if item.name not in ("data", "checkpoints"):
-                shutil.rmtree(item) if item.is_dir() else item.unlink()
+            if item.name not in {"checkpoints", LOCK, *self._before}:
+                with suppress(OSError):
+                    shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+        (self.path / LOCK).unlink(missing_ok=True)
+        self.close()
         for folder in (self.checkpoints, self.path):
             with suppress(OSError):  # it holds something
                 folder.rmdir()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -69,7 +70,8 @@ def start(
         return _go(run, team, data, weights, shows, extra)
     except UserError:
         if team.rank == 0 and (said := run.state()) and not said.step and run.newest(weights_only=True) is None:
-            run.discard()
+            with suppress(UserError):  # another process has taken the name meanwhile
+                run.discard()
         raise
 
 

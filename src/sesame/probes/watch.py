@@ -142,13 +142,14 @@ def _jobs(
     What was measured while the run's data were `gone` lacks what needs them, so it is known only as long as they are.
     """
     files = [_contents(probe) for probe in probes]
+    sample = "" if series.kind == "text" else " by content"  # before, another part of what is held out was measured
     jobs, known = [], 0
     for number, saved in enumerate(series.saved):
         if saved not in chosen:
             continue
         left = []
         for which, probe in enumerate(probes):
-            told = [f"{saved.made_from} {files[which]}"]
+            told = [f"{saved.made_from} {files[which]}{sample}"]
             told += [f"{told[0]} without its data"] if gone else []
             made_from = [hashlib.blake2b(one.encode(), digest_size=16).hexdigest() for one in told]
             if any((saved.step, probe.name, probe.config.source, FULL, one) in measured for one in made_from):

@@ -258,7 +258,8 @@ def task(recipe: config.Recipe) -> str:
 
 def source(recipe: config.Recipe) -> str:
     data = recipe.data
-    return Path(data.store if isinstance(data, config.TextData) else data.source).name or "data of unknown name"
+    place = data.store if isinstance(data, config.TextData) else data.source
+    return (Path(place).name if Path(place).is_absolute() else place) or "data of unknown name"
 
 
 def machine(run: Pretraining) -> str:

@@ -164,7 +164,10 @@ def _read(path: Path) -> Plan:
 
 
 def _differing(there: Recipe, here: Recipe) -> str:
-    """Settings in which an arm that was begun differs from what is asked for now; steps and threads were decided."""
+    """Settings in which an arm that was begun differs from what is asked for now; steps and threads were decided, and
+    where the data lie is no matter: that they are the same is known by their hash."""
+    places = {name: getattr(there.data, name, "") for name in ("store", "source") if hasattr(here.data, name)}
+    here = msgspec.structs.replace(here, data=msgspec.structs.replace(here.data, **places))
     decided = {"steps": there.steps, "threads": there.threads, "max_minutes": 0.0, "max_tokens": 0}
     return differences(there, msgspec.structs.replace(here, **decided))
 
@@ -174,7 +177,7 @@ def _with_steps(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int) -
     if grid.equal == "seconds" and recipes:
         out.mkdir(parents=True, exist_ok=True)
         log.info("measuring the speed of %d arms", len(recipes))
-        told = [(recipe, out / stem(arm), grid.amount) for arm, recipe in recipes.items()]
+        told = [(recipe, out, grid.amount) for recipe in recipes.values()]
         threads = next(iter(recipes.values())).threads
         with Workers(count, threads * count, "comparing") as crew:  # as many at once as will be trained at once
             steps = list(crew.map(steps_in, told))

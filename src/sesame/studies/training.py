@@ -10,13 +10,14 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
 
 from sesame import config
-from sesame.config import Recipe, TextData
-from sesame.data import open_data
+from sesame.config import Recipe
+from sesame.data import located, open_data
 from sesame.engine import start
 from sesame.engine.build import freeze, identity_of, load
 from sesame.engine.checkpoint import config_hash
@@ -123,10 +124,11 @@ def _state(run: Run) -> str:
 
 def steps_in(told: tuple[Recipe, Path, float]) -> int:
     """How many steps of a recipe fit into so many seconds, measured now (`engine.plan`)."""
-    recipe, folder, seconds = told
+    recipe, out, seconds = told
     data = open_data(recipe.data)
     timed = msgspec.structs.replace(recipe, max_minutes=seconds / 60, max_tokens=0)
-    return plan(freeze(timed, data), data, folder).steps
+    with TemporaryDirectory(prefix=".measured-", dir=out) as folder:  # on the disk that checkpoints will go to
+        return plan(freeze(timed, data), data, Path(folder) / "run").steps
 
 
 class _Said:
@@ -178,5 +180,4 @@ def _keep(path: Path, known: dict[str, Measured]) -> None:
 
 def placed(recipe: Recipe, source: str) -> Recipe:
     """The recipe with its data: a prepared folder for text, their source for images and speech."""
-    field = {"store": str(Path(source).resolve())} if isinstance(recipe.data, TextData) else {"source": source}
-    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, **field))
+    return msgspec.structs.replace(recipe, data=located(recipe.data, source))

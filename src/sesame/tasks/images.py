@@ -19,6 +19,7 @@ from sesame import config
 from sesame.config import Augment
 from sesame.data import images, order, views
 from sesame.data.batch import Movable, Pixels
+from sesame.data.image_sources import ENDINGS
 from sesame.data.tokenizer import Vocabulary
 from sesame.engine.build import Model
 from sesame.errors import UserError
@@ -226,21 +227,18 @@ def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, 
 def parts_of(folder: Path) -> dict[str, str]:
     """The sources called train, dev and test (or MNIST's t10k) in a folder; all of it as train where there are none.
 
-    A folder is one of them by its whole name: `train_station` is a class. And so is `train` where it holds no folders
-    and classes stand beside it, as in CIFAR-100.
+    A folder that holds images itself is a class, whatever it is called: `train_station`, and CIFAR-100's `train`.
     """
     from sesame.tasks.opening import PARTS, part_of
 
     names = PARTS | {"test": (*PARTS["test"], "t10k")}
-    known = set().union(*names.values())
-    entries = sorted(path for path in folder.iterdir() if "labels" not in path.name)
-    folders = [path for path in entries if path.is_dir()]
-    parts = [path for path in folders if path.name.lower() in known]
-    if len(parts) < len(folders) and not any(inner.is_dir() for path in parts for inner in path.iterdir()):
-        parts = []
-    entries = [path for path in entries if path in parts or path not in folders]
+    entries = sorted(path for path in folder.iterdir() if "labels" not in path.name and not _is_class(path))
     found = {part: path for part, called in names.items() if (path := part_of(folder, entries, part, called))}
     return {part: str(path) for part, path in found.items()} if "train" in found else {"train": str(folder)}
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and any(inner.suffix.lower() in ENDINGS for inner in path.iterdir())
 
 
 def _shape(example: Picture) -> str:
