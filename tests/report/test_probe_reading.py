@@ -79,7 +79,7 @@ def test_runs_that_differ_by_their_seed_alone_are_one(tmp_path):
 @pytest.mark.parametrize("hash", ["same", ""])
 def test_seeds_on_the_same_data_are_one_wherever_these_lie(hash, tmp_path):
     for seed, name in enumerate(("a", "b")):
-        text = config.TextData(store=f"/work/{name}/data", length=32)
+        text = config.TextData(store=f"/home/{name}/data", length=32)
         image = config.ImageData(source=f"{name}.zip", cache=name)
         for data in (text, image):
             kind = type(data).__name__

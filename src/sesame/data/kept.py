@@ -6,7 +6,7 @@ The folder is $SESAME_CACHE, or sesame in $XDG_CACHE_HOME, or ~/.cache/sesame. I
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,6 @@ def cache_folder() -> Path:
     if own := os.environ.get("SESAME_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sesame"
-
-
-def hash_of_files(paths: Iterable[Path]) -> str:
-    """Of what files hold, and all files in folders; what is not there is passed over."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
-        if path.exists():
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-                if file.is_file():
-                    digest.update(f"{file.relative_to(path)} ".encode())
-                    digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def kept(name: str, made_of: Any, kind: Any, make: Callable[[], Any]) -> Any:

@@ -6,9 +6,10 @@ is held in memory, a corpus never is: what goes on for more than `LONGEST` bytes
 
 import glob
 import gzip
+import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -111,6 +112,18 @@ def stamp(path: Path) -> list[Any]:
     """What tells a file from another one, or from itself before it was changed, without reading it."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def hash_of_files(paths: Iterable[Path]) -> str:
+    """Of what files hold, and all files in folders; what is not there is passed over."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        if path.exists():
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                if file.is_file():
+                    digest.update(f"{file.relative_to(path)} ".encode())
+                    digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def hub_stamps(name: str) -> list[Any]:

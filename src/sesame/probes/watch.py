@@ -20,7 +20,7 @@ import torch
 from sesame import config
 from sesame.data import open_data
 from sesame.data.chance import seed_for
-from sesame.data.kept import hash_of_files
+from sesame.data.sources import hash_of_files
 from sesame.engine import machine, products
 from sesame.engine.build import Model, load
 from sesame.errors import UserError

@@ -14,7 +14,7 @@ from sesame import config, pretext
 from sesame.config import TextData
 from sesame.data import open_data
 from sesame.data.batch import Cursor
-from sesame.data.kept import hash_of_files
+from sesame.data.sources import hash_of_files
 from sesame.engine.build import Model
 from sesame.engine.distributed import Team
 from sesame.engine.hooks import losses
