@@ -150,19 +150,22 @@ def test_the_figure_and_the_page_say_what_the_table_says(finished, tmp_path):
         assert said in html
 
 
-def test_a_labelled_task_whose_files_changed_is_asked_again(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("spec", ["task.json", "hf:"])
+def test_a_labelled_task_whose_files_changed_is_asked_again(store, tmp_path, monkeypatch, spec):
     sizes = []
+    data = tmp_path / "data"
+    data.mkdir()
 
     def measured(asked, model, data, seed):
         sizes.append(len(measuring.task_of(asked).train))
         return Measured(0.5, "accuracy", True)
 
     def write(examples):
-        (tmp_path / "train.csv").write_text("text,label\n" + "t1 t2,a\nt3 t4,b\n" * examples)
+        (data / "train.csv").write_text("text,label\n" + "t1 t2,a\nt3 t4,b\n" * examples)
 
     monkeypatch.setattr(training, "measure", measured)
-    (tmp_path / "task.json").write_text('{"kind": "classification", "train": "train.csv"}')
-    asked = FineTuned(task=str(tmp_path / "task.json"))
+    (tmp_path / "task.json").write_text('{"kind": "classification", "train": "data/train.csv"}')
+    asked = FineTuned(task=f"hf:{data}" if spec == "hf:" else str(tmp_path / spec))
     grid = replaced(GRID, arms=GRID.arms[1:], seeds=1, measurements=(asked,))
     for examples in (30, 30, 40):
         write(examples)

@@ -128,8 +128,12 @@ def hash_of_files(paths: Iterable[Path]) -> str:
 
 def hub_stamps(name: str) -> list[Any]:
     """Of the files of hf:NAME[/CONFIG], where that is a folder here."""
-    folders = [Path(dataset) for dataset, _ in _hub_names(name)]
-    return [stamp(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [stamp(path) for folder in hub_folders(name) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def hub_folders(name: str) -> list[Path]:
+    """The folder here that hf:NAME[/CONFIG] names; none where it is on the hub."""
+    return [Path(dataset) for dataset, _ in _hub_names(name) if Path(dataset).is_dir()]
 
 
 # ------------------------------------------------------------------------------------- what a source is

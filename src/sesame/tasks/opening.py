@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from sesame import config
-from sesame.data.sources import open_hub
+from sesame.data.sources import hub_folders, open_hub
 from sesame.errors import UserError, nearest
 from sesame.tasks.base import Labelled, Notes, Task, TaskData, keyed_order
 
@@ -107,12 +107,14 @@ def open_task(spec: str, skip_bad: bool = False, **fields: Any) -> TaskData[Any,
 
 
 def files_of(spec: str) -> list[Path]:
-    """The files and folders that the task `spec` is made of; none of a built-in one or one of the hub.
+    """The files and folders that the task `spec` is made of; none of a built-in one or of what is on the hub.
 
     Raises UserError for a task file that cannot be read.
     """
     path = Path(spec).expanduser()
-    if spec.startswith(("pydocs/", "espeak/", "hf:")) or not path.exists():
+    if spec.startswith("hf:"):
+        return hub_folders(spec[3:])
+    if spec.startswith(("pydocs/", "espeak/")) or not path.exists():
         return []
     c = _of_file(path, {}) if path.suffix == ".json" and path.is_file() else config.TaskFiles()
     return [path, *(Path(file) for file in (c.train, c.dev, c.test) if file)]
