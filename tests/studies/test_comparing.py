@@ -246,6 +246,21 @@ def test_another_comparison_is_not_mixed_in(untrained, store, tmp_path):
     assert msgspec.json.decode((out / comparing.PLAN).read_bytes(), type=comparing.Plan).data == ""
 
 
+def test_data_that_were_moved_are_read_where_they_are_now(tmp_path):
+    first, later = tmp_path / "first", tmp_path / "later"
+    store_of(first, random_documents(80), held_out=0.2)
+    grid = replaced(GRID, arms=GRID.arms[1:], seeds=1)
+    before = comparing.compare(grid, str(first), tmp_path / "out", workers=1)
+    first.rename(later)
+    store_of(first, random_documents(90), held_out=0.2)  # other text at the old place
+    after = comparing.compare(replaced(grid, seeds=2), str(later), tmp_path / "out", workers=1)
+    runs = [Run.open(tmp_path / "out" / f"80-10-10-seed-{seed}") for seed in (0, 1)]
+    assert runs[0].config.data == runs[1].config.data
+    assert [run.recipe.data.store for run in runs] == [str(first), str(later)]
+    values = [outcome.columns[0].cells["80/10/10"].values[0] for outcome in (before, after)]
+    assert values[0] == values[1] is not None
+
+
 def test_an_arm_whose_numbers_break_leaves_the_others_their_results(store, tmp_path, monkeypatch):
     real = training.work
     good = Done({"masked LM": Measured(5.0, "loss", False)}, 2.0, ())

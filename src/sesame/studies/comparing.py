@@ -27,7 +27,7 @@ from sesame.report import wording
 from sesame.studies.grid import FineTuned, Grid, HeldOut, recipe_of, stem, title
 from sesame.studies.measuring import Measured, check, common
 from sesame.studies.outcome import Line, Outcome, amount, column
-from sesame.studies.training import Done, Job, placed, steps_in, work
+from sesame.studies.training import Done, Job, moved, placed, steps_in, work
 from sesame.tasks.folder import SMALL
 from sesame.tasks.workers import Workers
 
@@ -122,7 +122,8 @@ def _ready(grid: Grid, recipes: dict[str, Recipe], reference: str) -> tuple[dict
 def _planned(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int, threads: int) -> Plan:
     """What was decided at the start: read where the comparison has begun, else decided now and written down."""
     path = out / PLAN
-    identity = identity_of(open_data(next(iter(recipes.values())).data))
+    here = next(iter(recipes.values())).data
+    identity = identity_of(open_data(here))
     there = _read(path) if path.exists() else None
     if there is None and out.exists() and (others := sorted(p.name for p in out.iterdir() if p.name != "data")):
         raise UserError(
@@ -142,6 +143,7 @@ def _planned(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int, thre
                 raise UserError(f"{out}: the arm {arm} was begun with other settings ({differing}). Nothing was "
                                 "changed. Choose another --out.")  # fmt: skip
     threads, known = (there.threads, there.recipes) if there else (threads, {})
+    known = {arm: moved(recipe, here) for arm, recipe in known.items()}
     fresh = {
         arm: msgspec.structs.replace(recipe, threads=threads) for arm, recipe in recipes.items() if arm not in known
     }
@@ -166,10 +168,8 @@ def _read(path: Path) -> Plan:
 def _differing(there: Recipe, here: Recipe) -> str:
     """Settings in which an arm that was begun differs from what is asked for now; steps and threads were decided, and
     where the data lie is no matter: that they are the same is known by their hash."""
-    places = {name: getattr(there.data, name, "") for name in ("store", "source") if hasattr(here.data, name)}
-    here = msgspec.structs.replace(here, data=msgspec.structs.replace(here.data, **places))
     decided = {"steps": there.steps, "threads": there.threads, "max_minutes": 0.0, "max_tokens": 0}
-    return differences(there, msgspec.structs.replace(here, **decided))
+    return differences(there, msgspec.structs.replace(moved(here, there.data), **decided))
 
 
 def _with_steps(grid: Grid, recipes: dict[str, Recipe], out: Path, count: int) -> dict[str, Recipe]:

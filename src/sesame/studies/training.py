@@ -104,7 +104,7 @@ def train(job: Job) -> Run:
         start.start(job.recipe, job.folder, shows=shows, extra=extra)
     else:
         there = Run.open(job.folder)
-        if differing := differences(there.recipe, job.recipe):
+        if differing := differences(there.recipe, moved(job.recipe, there.recipe.data)):
             raise UserError(
                 f"{there.path} was trained with other settings ({differing}). Nothing was changed. "
                 "Choose another --out."
@@ -181,3 +181,9 @@ def _keep(path: Path, known: dict[str, Measured]) -> None:
 def placed(recipe: Recipe, source: str) -> Recipe:
     """The recipe with its data: a prepared folder for text, their source for images and speech."""
     return msgspec.structs.replace(recipe, data=located(recipe.data, source))
+
+
+def moved(recipe: Recipe, data: config.Data) -> Recipe:
+    """The recipe with its data where `data` lie, which hold the same."""
+    places = {name: getattr(data, name) for name in ("store", "source") if hasattr(recipe.data, name)}
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, **places))
