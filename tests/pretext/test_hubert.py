@@ -1,7 +1,10 @@
 """HuBERT: labels are the nearest cluster's, stand where their frames stand, and survive a second iteration."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 import torch.nn.functional as F
 from chirps import write_chirps
@@ -88,6 +91,26 @@ def test_a_teacher_that_does_not_fit_is_named(
     theirs = msgspec.structs.replace(data.config, **heard)
     with pytest.raises(UserError, match=message):
         objective(task).pretext.prepare(data, Teacher(objective(config.Mockingjay(), BOTH_SIDES).backbone, theirs))
+
+
+def test_a_teacher_that_hears_one_utterance_otherwise_is_named(tmp_path: Path) -> None:
+    """One sample more than frames need is one frame more at half the rate, where soxr rounds up."""
+    folder = write_chirps(tmp_path)
+    soundfile.write(folder / "00.wav", np.zeros(4000), 16000)
+    soundfile.write(folder / "zz.wav", np.zeros(400 + 20 * 160 - 1), 16000)
+    data = SpeechSet(config.SpeechData(source=str(folder), mels=20))
+    theirs = config.SpeechData(mels=20, sample_rate=8000)
+    with pytest.raises(UserError, match=r"zz\.wav: .* hears 21 frames where this one hears 20\. .*--data\.sample-rate"):
+        objective(TASK).pretext.prepare(data, Teacher(objective(config.Mockingjay()).backbone, theirs))
+
+
+def test_fewer_clusters_than_frames_are_never_spread_over_an_utterance(data: SpeechSet) -> None:
+    whole, given = objective(TASK).pretext, next(SpeechStream(data, 0).train(Cursor(), 0, 9, 1)).parts[0]
+    whole.recall(whole.prepare(data))
+    key = int(given.key[0])
+    whole.labels[key] = whole.labels[key][: int(given.frames_in[0]) - 1]
+    with pytest.raises(UserError, match="other frames"):
+        whole.split(given)
 
 
 def test_more_clusters_than_frames_are_refused(data: SpeechSet) -> None:

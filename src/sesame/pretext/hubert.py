@@ -19,6 +19,7 @@ from torch import nn
 from sesame import config
 from sesame.data import chance
 from sesame.data.batch import At, SpeechBatch
+from sesame.data.sound import resampled_size
 from sesame.data.speech import SpeechSet, SpeechStream, cut_at, rows_of
 from sesame.data.utterance import Utterance
 from sesame.errors import UserError
@@ -89,6 +90,11 @@ class Hubert(Pretext):
             if key not in self.labels:
                 raise UserError("the clusters of an utterance are not known: were the data changed? Begin a new run.")
             whole = self.labels[key]
+            if len(whole) < size:
+                raise UserError(
+                    f"an utterance has {len(whole)} clusters for at least {size} frames: they were found for other "
+                    "frames. Begin a new run."
+                )
             start = cut_at(len(whole), size, batch.seed, batch.epoch, key)
             label[row, :size] = whole[start : start + size]
         target = {"label": torch.from_numpy(label[hidden]), "hidden": torch.from_numpy(hidden)}
@@ -122,6 +128,13 @@ def listening(data: SpeechSet, teacher: Teacher, layer: int) -> Frames:
             f"--pretext.layer {layer}: the run of --pretext.labels has the layers 0 to {backbone.depth - 1}."
         )
     heard = SpeechSet(theirs)  # hears as they do what it is given; their own sounds are not opened
+    for one in data.utterances:  # each, since two sampling rates can agree about one length and not about another
+        there = heard.to_frames.frames_in(resampled_size(one.samples, one.rate, theirs.sample_rate))
+        if there != one.frames:
+            raise UserError(
+                f"{one.where}: the run of --pretext.labels hears {there} frames where this one hears {one.frames}. "
+                "Choose the same --data.features, --data.stack and --data.sample-rate as its."
+            )
     weight = next(backbone.parameters())
 
     def states(utterance: Utterance) -> Float[np.ndarray, "frame width"]:
@@ -134,10 +147,4 @@ def listening(data: SpeechSet, teacher: Teacher, layer: int) -> Frames:
                 found.append(backbone(rows_of(one), layers=True).layers[layer][0].float().numpy())
         return np.concatenate(found)
 
-    one = data.utterances[0]
-    if (there := len(states(one))) != (here := len(data.features(one))):
-        raise UserError(
-            f"{one.where}: the run of --pretext.labels hears {there} frames where this one hears {here}. Choose the "
-            "same --data.features and --data.stack as its."
-        )
     return states
