@@ -212,11 +212,21 @@ def test_seeds_are_combined_and_compared() -> None:
         assert found.seeds[a, b] == pytest.approx(np.mean(signs))
     together = {group.name: group.reached[0] for group in found.groups}
     for name in "abc":
-        mean = np.exp(np.mean([np.log1p(each[name].tokens) for each in alone])) - 1
+        mean = np.exp(np.mean([np.log(each[name].tokens + 1000) for each in alone])) - 1000  # a step has 1000
         assert together[name].tokens == pytest.approx(mean)
     width = {name: np.log(r.tokens_high / r.tokens_low) for name, r in together.items()}
     assert width["b"] > 3 * width["a"]  # the seeds differ in b
     assert 0.5 < found.before[0.5][found.learned.index("b"), found.learned.index("c")] < 1
+
+
+def test_a_seed_that_is_there_at_the_start_is_no_token_among_thousands() -> None:
+    """The mean is between the two in tokens and in steps alike, whatever a step holds."""
+    late, at_once = np.array([[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1.0]]), np.ones((1, 15))
+    found = acquired([run_of({"a": late}), run_of({"a": at_once})], resamples=10)
+    (half, _) = found.groups[0].reached
+    alone = acquired([run_of({"a": late})], resamples=10).groups[0].reached[0].step
+    assert half.step == pytest.approx(np.sqrt(alone + 1) - 1) and alone > 1000
+    assert half.tokens == pytest.approx(1000 * half.step)
 
 
 @settings(max_examples=30, deadline=None)

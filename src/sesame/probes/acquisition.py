@@ -7,7 +7,9 @@ logarithm of the tokens, and in the stretch that begins with no tokens over the 
 
 Intervals are bootstraps over the items, the same resample at all steps, from which the curve, its fit and its final
 score are made anew. Of several runs (seeds) the runs are resampled too, and the tokens of a resample are the geometric
-mean over its runs. With few runs such an interval is a little short: n of them vary by (n − 1)/n of what they should.
+mean over its runs, of the tokens and those of the first measured step together, which are taken off again: a run that
+is there at the start counts like one that needs a step, not like one that needs a single token. With few runs such an
+interval is a little short: n of them vary by (n − 1)/n of what they should.
 
 A group counts as learned where its final score is above 10% and above the unigram baseline.
 """
@@ -191,11 +193,16 @@ def _group(runs: Sequence[Answered], name: str, resamples: int) -> _Times:
     def over_runs(value: np.ndarray) -> np.ndarray:
         return np.take_along_axis(value, chosen.reshape(chosen.shape + (1,) * (value.ndim - 2)), 0).mean(0)
 
+    def geometric(value: np.ndarray, first: int) -> np.ndarray:
+        return np.exp(over_runs(np.log(value + first))) - first
+
+    first_tokens = min(int(group.tokens[group.tokens > 0].min()) for group in groups)
+    first_step = min(int(group.steps[group.steps > 0].min()) for group in groups)
     return _Times(
         max(len(group.keys) for group in groups),
         over_runs(final),
-        np.expm1(over_runs(np.log1p(tokens))),
-        np.expm1(over_runs(np.log1p(steps))),
+        geometric(tokens, first_tokens),
+        geometric(steps, first_step),
         tokens[:, 0, 0],
     )
 
