@@ -449,15 +449,6 @@ class Comparison:
         self.tell({**told, "lr": job.way.lr, **values})
 
 
-def numbers_of(settings: FineTune, data: TaskData[Any, Any]) -> tuple[int, ...]:
-    """How many training examples are tried beside all of them: as numbers, per class, and in hundredths."""
-    if settings.per_class and data.task.reads != "images":
-        raise UserError("--per-class is for images. Give --labels, which counts all examples, or --percent.")
-    per_class = [number * len(data.task.labels) for number in settings.per_class]
-    percent = [max(1, round(share / 100 * len(data.train))) for share in settings.percent]
-    return tuple(sorted({*settings.labels, *per_class, *percent}))
-
-
 def sizes_of(settings: FineTune, data: TaskData[Any, Any]) -> dict[int, bool]:
     """How many training examples are tried beside all of them, rising: as numbers, per class, and in hundredths; and
     whether of each label in turn, as those per class are."""
