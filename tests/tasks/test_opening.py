@@ -9,7 +9,9 @@ from small_task import examples
 
 from sesame import config
 from sesame.errors import UserError
+from sesame.tasks.base import keyed_order
 from sesame.tasks.opening import open_task
+from sesame.tasks.tables import TextExample
 
 
 def write_table(path: Path, count: int, first: int = 0, names: tuple[str, str] = ("text", "label")) -> Path:
@@ -58,6 +60,58 @@ def test_without_dev_a_tenth_is_held_out_and_without_test_dev_is_reported_and_bo
     assert "3 of 30 training examples are held out" in caplog.text
     assert "no test file" in caplog.text
     assert [e.key for e in open_task(str(folder)).dev] == [e.key for e in data.dev]
+
+
+def test_examples_about_the_same_are_held_out_together_and_others_as_if_there_were_none_such(tmp_path):
+    def held_out(rows: list[str]) -> list[str]:
+        (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
+        data = open_task(str(tmp_path))
+        assert not {e.text for e in data.train} & {e.text for e in data.dev}
+        return [e.text for e in data.dev]
+
+    rows = [f"text {i}\t{'ab'[i % 2]}\n" for i in range(40)]
+    by_key = [f"text {i}" for i in sorted(keyed_order(examples_of_lines(40), "held-out dev")[:4].tolist())]
+    assert held_out(rows) == by_key
+    again = held_out([*rows, *([f"{by_key[0]}\ta\n"] * 2), "text 99\ta\n"])  # the tenth of 43 is 4
+    assert again.count(by_key[0]) == 3 and len(again) == 4
+    assert by_key[1] not in held_out([*rows, *([f"{by_key[1]}\ta\n"] * 30)])  # more than a tenth
+
+
+def test_of_few_large_groups_the_smallest_is_held_out_and_of_one_none(tmp_path):
+    def opened(sizes: dict[str, int]):
+        rows = [f"{text}\t{'ab'[i % 2]}\n" for text, size in sizes.items() for i in range(size)]
+        (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
+        return open_task(str(tmp_path))
+
+    assert [e.text for e in opened({"one": 8, "two": 4, "three": 9}).dev] == ["two"] * 4
+    with pytest.raises(UserError, match=r"all 20 examples are about one text. Name a dev file"):
+        opened({"one": 20})
+
+
+def test_questions_about_one_paragraph_are_held_out_together(tmp_path):
+    paragraphs = [
+        {"context": f"Number {p} is here.",
+         "qas": [{"id": f"{p}-{q}", "question": f"Which of {q}?", "answers": [{"text": "Number", "answer_start": 0}]}
+                 for q in range(2)]}
+        for p in range(20)
+    ]  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    data = open_task(str(tmp_path))
+    assert len(data.dev) == 4
+    assert not {q.context for q in data.train} & {q.context for q in data.dev}
+
+
+def test_examples_of_dev_and_test_that_train_has_too_are_counted(folder):
+    with (folder / "dev.tsv").open("a") as file:
+        file.writelines(f"{e.text}\t{e.label}\n" for e in examples(2))
+    data = open_task(str(folder))
+    assert len(data.dev) == 8
+    assert data.notes.counts == {"dev examples whose text is in train too": 2}
+
+
+def examples_of_lines(count: int) -> list[TextExample]:
+    """With the keys of the rows of a table, which are their lines."""
+    return [TextExample(str(line), "", "") for line in range(2, count + 2)]
 
 
 def test_parts_are_found_by_the_words_of_their_names(folder):

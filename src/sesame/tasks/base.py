@@ -145,6 +145,11 @@ class Task(ABC, Generic[E, P]):
         """The examples that can be scored: a label never seen in training is a fault. The default has no labels."""
         return list(examples)
 
+    def content(self, example: E) -> Any:
+        """What `example` is about, to be compared: of two examples about the same, neither is held out without the
+        other. By default each is about something of its own."""
+        return example.where
+
     @abstractmethod
     def encode(self, examples: Sequence[E], vocabulary: Any, length: int, notes: Notes) -> Encodings:
         """The examples as sequences of at most `length` tokens (frames), with targets where the examples have labels.

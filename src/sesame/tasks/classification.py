@@ -89,6 +89,9 @@ class TextTask(Task[TextExample, P]):
     def read(cls, config: config.Table, path: Path, notes: Notes, labelled: bool = True) -> list[TextExample]:
         return tables.read(config, path, notes, labelled)
 
+    def content(self, example: TextExample) -> tuple[str, str | None]:
+        return example.text, example.pair
+
     def encode(self, examples: Sequence[TextExample], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
         """One sequence an example. Of a longer text the end is cut; of a pair's texts, the longer one's first.
 

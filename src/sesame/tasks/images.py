@@ -101,6 +101,9 @@ class ImageClassification(Classes[Picture]):
     def read(cls, config: config.Images, path: Path, notes: Notes, labelled: bool = True) -> list[Picture]:
         return read(config, str(path), notes, labelled)
 
+    def content(self, example: Picture) -> int:
+        return example.content
+
     def encode(self, examples: Sequence[Picture], vocabulary: Vocabulary | None, length: int, notes: Notes) -> Pictures:
         pixels = np.stack([example.pixels for example in examples])
         content = np.array([example.content for example in examples], np.uint64)
@@ -200,7 +203,7 @@ def read(c: config.Images, source: str, notes: Notes, labelled: bool = True) -> 
 
 def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, Choice]:
     """The task that `c` describes. Of a source without test images, test is what pretraining on it holds out."""
-    from sesame.tasks.opening import hold_out
+    from sesame.tasks.opening import count_known, hold_out
 
     train = read(c, c.train, notes)
     test = read(c, c.test, notes) if c.test else []
@@ -212,9 +215,11 @@ def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, 
     task = ImageClassification(c, ImageClassification.labels_of(c, train))
     if c.dev:
         dev = task.check(read(c, c.dev, notes), notes)
+        count_known(task, train, "dev", dev, notes)
     else:
         train, dev = hold_out(name, task, train, notes)
     test = task.check(test, notes)
+    count_known(task, train, "test", test, notes)
     for part, examples in (("dev", dev), ("test", test)):
         if examples[0].pixels.shape != train[0].pixels.shape:
             raise UserError(

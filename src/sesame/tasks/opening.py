@@ -135,10 +135,12 @@ def task_data(name: str, c: config.Task, notes: Notes) -> TaskData[Any, Any]:
     task = kind(c, kind.labels_of(c, train))
     if c.dev:
         dev = task.check(kind.read(c, Path(c.dev), notes), notes)
+        count_known(task, train, "dev", dev, notes)
     else:
         train, dev = hold_out(name, task, train, notes)
     if c.test:
         test = task.check(kind.read(c, Path(c.test), notes), notes)
+        count_known(task, train, "test", test, notes)
     else:
         test = dev
         notes.counts["dev, reported for want of a test file"] = len(dev)
@@ -198,19 +200,39 @@ def class_of(c: config.Task) -> type[Task[Any, Any]]:
 def hold_out(name: str, task: Task[E, Any], train: list[E], notes: Notes) -> tuple[list[E], list[E]]:
     """(train, dev): a tenth of the examples, by a keyed choice, is dev.
 
-    Raises UserError where there are too few, or what is left is not to be learned from.
+    Examples about the same (`Task.content`) go one way, all where the key of the first leads, so that nothing is asked
+    on dev that training has seen: a group that is more than what is still wanted stays in train. Where every group is
+    more than a tenth, the smallest is dev. Raises UserError where there are too few examples, or what is left is not to
+    be learned from.
     """
     if len(train) < FEWEST:
         raise UserError(
             f"{name} has no dev file and only {len(train)} training examples, of which none can be spared. "
             "Name a dev file."
         )
-    held = set(keyed_order(train, "held-out dev")[: len(train) // 10].tolist())
+    found: dict[Any, list[int]] = {}
+    for i, example in enumerate(train):
+        found.setdefault(task.content(example), []).append(i)
+    groups, held = list(found.values()), set[int]()
+    if len(groups) == 1:
+        raise UserError(f"{name} has no dev file, and all {len(train)} examples are about one text. Name a dev file.")
+    for number in keyed_order([train[group[0]] for group in groups], "held-out dev"):
+        if len(held) + len(groups[number]) <= len(train) // 10:
+            held.update(groups[number])
+    held = held or set(min(groups, key=len))
     notes.counts["held out of train as dev"] = len(held)
     log.info("%s has no dev file: %d of %d training examples are held out", name, len(held), len(train))
     train, dev = [x for i, x in enumerate(train) if i not in held], [x for i, x in enumerate(train) if i in held]
     task.check_train(train, f"{name} has no dev file, and {len(dev)} examples are held out as one", "Name a dev file.")
     return train, dev
+
+
+def count_known(task: Task[E, Any], train: list[E], part: str, examples: list[E], notes: Notes) -> None:
+    """Note how many `examples` are about something that an example of `train` is about too."""
+    seen = {task.content(example) for example in train}
+    if known := sum(task.content(example) in seen for example in examples):
+        what = "image" if task.reads == "images" else "text"
+        notes.counts[f"{part} examples whose {what} is in train too"] = known
 
 
 # -------------------------------------------------------------------------------------------- task files

@@ -47,6 +47,9 @@ class Seq2Seq(Task[TextExample, str]):
         """None: what is written is no choice among labels."""
         return ()
 
+    def content(self, example: TextExample) -> str:
+        return example.text
+
     # --------------------------------------------------------------------------------------- to sequences
     def encode(self, examples: Sequence[TextExample], vocabulary: Vocabulary, length: int, notes: Notes) -> Pairs:
         """One pair an example. Of a longer source the end is cut, and of a target after `longest` tokens.

@@ -113,6 +113,9 @@ class SpanQA(Task[Question, Answer]):
                 )
         return [question for question in examples if not question.impossible]
 
+    def content(self, example: Question) -> str:
+        return example.context
+
     # -------------------------------------------------------------------------------------- to sequences
     def encode(self, examples: Sequence[Question], vocabulary: Vocabulary, length: int, notes: Notes) -> Windows:
         """Windows of at most `length` tokens. Targets are one-hot, [read, 2]: where the first answer starts and ends,

@@ -100,6 +100,9 @@ class Tagging(Task[Sentence, Tags]):
             )
         return kept
 
+    def content(self, example: Sentence) -> Tags:
+        return example.words
+
     def encode(self, examples: Sequence[Sentence], vocabulary: Vocabulary, length: int, notes: Notes) -> Sequences:
         if length < _SHORTEST:
             raise UserError(f"sequences of {length} tokens hold no word. Give a length of {_SHORTEST} or more.")
