@@ -184,6 +184,33 @@ def test_what_ends_low_or_at_the_baseline_was_not_learned() -> None:
     assert set(found.learned) == {"high", "above"} and [bool(g.reached) for g in found.groups] == [1, 1, 0, 0]
 
 
+def test_of_pairs_half_are_right_by_guessing() -> None:
+    """A coin learned nothing; what rises from a half to nine tenths has half of that where it has seven tenths."""
+    coin = np.random.default_rng(0).random((200, len(STEPS))) < 0.5
+    risen = np.array([0.5] * 8 + [0.7] + [0.9] * 6)
+    known = (np.arange(200)[:, None] < 200 * risen).astype(float)
+    run = answered(*tables({"coin": coin.astype(float), "known": known}, STEPS, probe="minimal-pairs"),
+                   "minimal-pairs", "mask_prediction", label="pairs")  # fmt: skip
+    found = acquired([run], resamples=50)
+    assert found.learned == ("known",)
+    assert "not clearly above the 50% of guessing" in found.groups[1].not_learned
+    assert found.groups[0].reached[0].step == pytest.approx(STEPS[8])
+
+
+def test_runs_with_and_without_tokens_are_both_counted_in_steps() -> None:
+    right = {"noun": drawn(logistic(3.0), 200, 0)}
+    both = acquired([run_of(right), run_of(right, tokens=-1)], resamples=10)
+    (half, _) = both.groups[0].reached
+    assert not both.counted and half.tokens == pytest.approx(half.step)
+
+
+def test_a_group_that_one_run_lacks_is_named() -> None:
+    a, b = ({name: drawn(logistic(3.0), 50, i) for i, name in enumerate(names)} for names in (["x", "y"], ["x"]))
+    found = acquired([run_of(a), run_of(b)], resamples=10)
+    assert [group.name for group in found.groups] == ["x"] and found.left_out == ("y",)
+    assert acquired([run_of(b), run_of(a)], resamples=10).left_out == ("y",)
+
+
 def test_the_order_of_three_groups_and_how_sure_it_is() -> None:
     middles = {"c": 6.0, "b": 3.1, "a": 3.0}
     run = run_of({name: drawn(logistic(m), 80, i) for i, (name, m) in enumerate(middles.items())})

@@ -58,6 +58,8 @@ def acquisition_command(argv: list[str]) -> int:
     found = acquired(answered, rise=options.rise)
     shown: list[Any] = [_order(found, metric)]
     shown += [f"Not learned: {group.name} ({group.not_learned})." for group in found.groups if group.not_learned]
+    if found.left_out:
+        shown.append(f"Not measured often enough in every run: {', '.join(found.left_out)}.")
     shown += _compared(found, options.runs)
     result: dict[str, Any] = {"runs": list(map(str, options.runs)), "probe": probe, "metric": metric}
     result |= _plain(found)
@@ -150,6 +152,7 @@ def _plain(found: "Acquisition") -> dict[str, Any]:
         "counted_in": "tokens" if found.counted else "steps",
         "groups": [asdict(group) for group in found.groups],
         "learned": list(found.learned),
+        "left_out": list(found.left_out),
         "before": {str(share): matrix for share, matrix in found.before.items()},
         "published": asdict(found.published) if found.published else None,
         "between_runs": [[None if tau != tau else tau for tau in row] for row in found.seeds.tolist()],

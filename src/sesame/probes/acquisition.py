@@ -11,11 +11,13 @@ mean over its runs, of the tokens and those of the first measured step together,
 is there at the start counts like one that needs a step, not like one that needs a single token. With few runs such an
 interval is a little short: n of them vary by (n − 1)/n of what they should.
 
-A group counts as learned where its final score is above 10% and above the unigram baseline.
+A group counts as learned where its final score is above 10% and above the unigram baseline. Where guessing is right
+more often than that (of a pair, half the time), shares of the final score are counted from there, and the interval of
+the final score must lie above it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -113,7 +115,9 @@ class Acquisition:
     """Kendall's tau-b between the orders of any two runs, at the first of SHARES; NaN where fewer than two groups."""
     rises: tuple[Rise, ...]
     counted: bool
-    """Whether tokens are tokens; they are steps where those were not known."""
+    """Whether tokens are tokens; they are steps where those were not known of every run."""
+    left_out: tuple[str, ...]
+    """Groups that were not measured often enough in every run."""
 
 
 def acquired(
@@ -127,14 +131,18 @@ def acquired(
     `rise` is the share of the final score by which a curve must rise between two measurements to count as a sudden
     rise. Raises UserError where there are too few measurements.
     """
-    names = [name for name in runs[0].names() if all(len(run.of(name).steps) > LAST for run in runs)]
+    if not (counted := all(run.counted for run in runs)):
+        runs = [replace(run, tokens=run.steps) for run in runs]
+    every = sorted({name for run in runs for name in run.names()})
+    names = [name for name in every if all(len(run.of(name).steps) > LAST for run in runs)]
     if not names:
         raise UserError(
             f"{', '.join(run.label for run in runs)}: nothing was measured at {LAST + 1} steps or more, as it takes "
             "to say when something was learned. `sesame watch RUN` measures the checkpoints of a run."
         )
     found = {name: _group(runs, name, resamples) for name in names}
-    why = {name: _not_learned(found[name].final[0], _baseline(runs, name)) for name in names}
+    guess = runs[0].guess
+    why = {name: _not_learned(_estimate(found[name].final), _baseline(runs, name), guess) for name in names}
     learned = sorted((name for name in names if not why[name]), key=lambda name: found[name].tokens[0, 0])
     ranks = [_ranks([found[name].tokens[:, s] for name in learned]) for s in range(len(SHARES))]
     groups = []
@@ -159,7 +167,8 @@ def acquired(
         agreement({name: times[name][:, 0] for name in learned}, published),
         np.array([[_tau(found, learned, a, b) for b in range(len(runs))] for a in range(len(runs))]),
         tuple(found_rise for run in runs for name in names for found_rise in rises(run, name, rise, resamples)),
-        all(run.counted for run in runs),
+        counted,
+        tuple(name for name in every if name not in names),
     )
 
 
@@ -184,7 +193,7 @@ def _group(runs: Sequence[Answered], name: str, resamples: int) -> _Times:
         final[r] = _final(made, group.asked)
         fit = isotonic(made, group.asked)
         for s, share in enumerate(SHARES):
-            tokens[r, :, s] = reach(fit, group.tokens, share * final[r])
+            tokens[r, :, s] = reach(fit, group.tokens, group.guess + share * (final[r] - group.guess))
         steps[r] = np.interp(tokens[r], group.tokens, group.steps)
     chosen = np.tile(np.arange(len(runs))[:, None], resamples + 1)
     number = np.arange(1, resamples + 1)[None]
@@ -246,11 +255,14 @@ def reach(
 
 
 # --------------------------------------------------------------------------------------------- learned?
-def _not_learned(final: float, baseline: float | None) -> str:
-    if final <= FLOOR:
-        return f"its final score, {final:.1%}, is not above {FLOOR:.0%}"
-    if baseline is not None and final <= baseline:
-        return f"its final score, {final:.1%}, is not above the unigram baseline, {baseline:.1%}"
+def _not_learned(final: tuple[float, float, float], baseline: float | None, guess: float) -> str:
+    score, low, _ = final
+    if score <= FLOOR:
+        return f"its final score, {score:.1%}, is not above {FLOOR:.0%}"
+    if baseline is not None and score <= baseline:
+        return f"its final score, {score:.1%}, is not above the unigram baseline, {baseline:.1%}"
+    if guess and low <= guess:
+        return f"its final score, {score:.1%}, is not clearly above the {guess:.0%} of guessing"
     return ""
 
 
