@@ -26,7 +26,7 @@ from sesame.tasks.finetune import encode, fine_tune
 from sesame.tasks.folder import tuned_of
 from sesame.tasks.images import ImageNetwork, gentle, parts_of
 from sesame.tasks.opening import open_task
-from sesame.tasks.tuned import open_tuned
+from sesame.tasks.tuned import Card, Tuned, open_tuned
 
 QUICK = FineTune(epochs=1, min_steps=2, rows=32, evaluations=1, lr=1e-3, dropout=0.0)
 
@@ -221,6 +221,24 @@ def test_classes_that_are_called_like_parts_are_classes(tmp_path, monkeypatch):
         (tmp_path / "tables" / name).mkdir(parents=True)
         (tmp_path / "tables" / name / "0.parquet").touch()
     assert parts_of(tmp_path / "tables").keys() == {"train", "test"}
+
+
+def test_a_saved_model_reads_images_as_its_own_were_and_refuses_those_it_cannot(tmp_path, monkeypatch, model):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path / "pets", channels=1)
+    data = open_task(str(tmp_path / "pets"), kind="images")
+    task, network = data.task, network_of("pretrained", model, data.task, 0, 0.0)
+    assert (task.config.size, task.config.channels) == (8, 1)
+    card = Card(name="pets", task=task.config, labels=task.labels, backbone=network.backbone.config, length=0,
+                settings=QUICK, arm="pretrained", dev={})  # fmt: skip
+    Tuned(card, task, network, None).save(tmp_path / "saved")
+    opened = open_tuned(tmp_path / "saved")
+    write(tmp_path / "others", size=20)
+    assert opened.evaluate(tmp_path / "others")[0] == 80
+    coloured = msgspec.structs.replace(task.config, channels=3)
+    opened = replace(opened, card=msgspec.structs.replace(opened.card, task=coloured))
+    with pytest.raises(UserError, match=r"8x8 with 3 channels, and the model reads 1 channel\."):
+        opened.evaluate(tmp_path / "others")
 
 
 def test_images_without_labels_of_two_sizes_or_not_the_models_are_refused(tmp_path, monkeypatch, model):

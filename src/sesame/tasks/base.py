@@ -16,7 +16,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sesame.data.chance import bits, purpose_key
-from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone
 from sesame.pretext.base import Term
@@ -182,7 +181,7 @@ class Task(ABC, Generic[E, P]):
     def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:
         """The predictions in the format the examples came in."""
 
-    def check_model(self, model: Model, examples: Sequence[E]) -> None:
+    def check_model(self, backbone: Backbone, examples: Sequence[E]) -> None:
         """Raise UserError where the model cannot read these examples; what kind it is, is checked already."""
 
     def order(self, train: Sequence[E], seed: int, balanced: bool = False) -> Int[np.ndarray, " example"]:

@@ -79,7 +79,7 @@ def encode(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encoded:
     What is cut is counted in `data.notes`.
     """
     backbone, vocabulary = model_for(data.task, model)
-    data.task.check_model(model, data.train)
+    data.task.check_model(backbone, data.train)
     if vocabulary is None:
         train, dev, test = (data.task.encode(part, None, 0, data.notes) for part in (data.train, data.dev, data.test))
         return Encoded(data, train, dev, test, pad=0, length=0)

@@ -115,8 +115,8 @@ class ImageClassification(Classes[Picture]):
     def numbers(self, encoded: Pictures) -> Float[Tensor, "image pixel"]:
         return torch.from_numpy(encoded.pixels.reshape(len(encoded), -1)).float() / 255.0
 
-    def check_model(self, model: Model, examples: Sequence[Picture]) -> None:
-        check_model(model, examples)
+    def check_model(self, backbone: Backbone, examples: Sequence[Picture]) -> None:
+        check_model(backbone, examples)
 
     def features(self, backbone: Backbone, encoded: Pictures) -> Float[Tensor, "image width"]:
         backbone.eval()
@@ -202,7 +202,10 @@ def read(c: config.Images, source: str, notes: Notes, labelled: bool = True) -> 
 
 
 def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, Choice]:
-    """The task that `c` describes. Of a source without test images, test is what pretraining on it holds out."""
+    """The task that `c` describes. Of a source without test images, test is what pretraining on it holds out.
+
+    The task knows the size and the channels of its training images: what a model is used on later is read so, too.
+    """
     from sesame.tasks.opening import count_known, hold_out
 
     train = read(c, c.train, notes)
@@ -226,7 +229,9 @@ def open_images(name: str, c: config.Images, notes: Notes) -> TaskData[Picture, 
                 f"{name}: images of train are {_shape(train[0])}, those of {part} {_shape(examples[0])}. Bring all to "
                 "one with --size and --channels."
             )
-    return TaskData(name, task, train, dev, test, notes)
+    channels, size, _ = train[0].pixels.shape
+    read_so = msgspec.structs.replace(c, size=size, channels=channels)
+    return TaskData(name, ImageClassification(read_so, task.labels), train, dev, test, notes)
 
 
 def parts_of(folder: Path) -> dict[str, str]:
@@ -251,16 +256,17 @@ def _shape(example: Picture) -> str:
     return f"{height}x{width} with {channels} channel{'s' * (channels != 1)}"
 
 
-def check_model(model: Model, examples: Sequence[Picture]) -> None:
+def check_model(backbone: Backbone, examples: Sequence[Picture]) -> None:
     """Raise UserError where the backbone cannot read these images."""
-    c: Any = model.objective.backbone.config
+    c: Any = backbone.config
     channels, height, _ = examples[0].pixels.shape
     if (its := getattr(c, "in_channels", 0)) and its != channels:
         raise UserError(
             f"the images are {_shape(examples[0])}, and the model reads {its} channel{'s' * (its != 1)}. "
-            f"Read them so with --channels {its}."
+            f"Fine-tuning reads them so with --channels {its}."
         )
     if (size := getattr(c, "image", 0)) and size != height:
         raise UserError(
-            f"the images are {_shape(examples[0])}, and the model reads {size}x{size}. Read them so with --size {size}."
+            f"the images are {_shape(examples[0])}, and the model reads {size}x{size}. "
+            f"Fine-tuning reads them so with --size {size}."
         )

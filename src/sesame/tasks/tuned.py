@@ -85,6 +85,7 @@ class Tuned:
         return len(examples)
 
     def _predict(self, examples: list[Any], notes: Notes) -> list[Any]:
+        self.task.check_model(self.network.backbone, examples)
         sequences = self.task.encode(examples, self.vocabulary, self.card.length, notes)
         return predict(self.task, self.network, examples, sequences, self.vocabulary.pad if self.vocabulary else 0)
 
