@@ -80,6 +80,12 @@ def test_a_loss_on_the_plateau_is_ill_once_all_steps_are_done():
     assert training.against(WORDS, math.nan, True).state != "healthy"
 
 
+def test_where_all_targets_are_one_there_is_no_way_to_measure_along():
+    one = Level("hubert", 0.0, "by the frequency of codes alone")
+    for found in (training.against(one, 0.5, True), training.along(rows(0.7, 0.5), rows(0.7, 0.5), [one])):
+        assert found.state == "not examined" and "there is nothing to learn" in found.reading
+
+
 def test_a_loss_at_its_lowest_is_in_doubt_where_collapse_is_a_perfect_answer():
     lowest = VIEWS.plateau * (1 - bands.TOO_GOOD)
     assert training.against(VIEWS, lowest + HAIR, True).state == "healthy"

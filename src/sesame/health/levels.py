@@ -40,9 +40,14 @@ class Level:
     loss: float | None = None
     """The loss itself, where a probe measured it beside the level."""
 
+    @property
+    def way(self) -> float:
+        """From the plateau down to the lowest; nothing where all that is to be predicted is alike."""
+        return self.plateau - self.lowest
+
     def progress(self, loss: float) -> float:
         """How far a loss is from the plateau down to the lowest: 0 to 1, and below 0 above the plateau."""
-        return (self.plateau - loss) / (self.plateau - self.lowest)
+        return (self.plateau - loss) / self.way
 
 
 def levels(patient: Patient) -> Iterator[Level]:
@@ -133,6 +138,8 @@ def _code_counts(patient: Patient) -> np.ndarray:
             counts += np.bincount(codes.cpu().numpy(), minlength=size)
         if counts.sum() >= CODES or step.cursor.epoch:
             break
+    if not counts.any():
+        raise NotMeasured("no frame was hidden, so no code is to be predicted")
     return counts
 
 

@@ -15,6 +15,7 @@ from sesame.report.reading import Row
 LOSS, TREND, REPEATED, GRADIENT, RUN = "loss", "held-out loss", "repeated data", "gradient norm", "training"
 LINES = 6
 """Of the log, from which on gradient norms are looked at."""
+ALIKE = "all that is to be predicted is alike (one code, one frame): there is nothing to learn"
 
 
 def checks(patient: Patient) -> Iterator[Check]:
@@ -75,6 +76,8 @@ def against(level: Level, loss: float | None, ended: bool) -> Check:
     """A loss beside the level that needs no context. `ended`: the run has done all its steps."""
     name = f"{LOSS} ({wording.term(level.term)})"
     expected = f"below {level.plateau:.3g} ({level.what})"
+    if not level.way > 0:
+        return not_examined(name, ALIKE)
     if loss is None:
         return not_examined(name, "nothing is logged of it yet", expected)
     progress = level.progress(loss)
@@ -107,9 +110,11 @@ def along(held_out: Sequence[Row], training: Sequence[Row], fixed: Sequence[Leve
         return not_examined(TREND, "its targets change as it learns, or its scale is not known, so it may well rise")
     if len(held_out) < 2:
         return not_examined(TREND, "it was evaluated less than twice", expected)
+    scale = sum(level.way for level in fixed)
+    if not scale > 0:
+        return not_examined(TREND, ALIKE)
     losses = [row["loss"] for row in held_out]
     lowest, last = min(losses), losses[-1]
-    scale = sum(level.plateau - level.lowest for level in fixed)
     risen = (last - lowest) / scale
     at = held_out[losses.index(lowest)]["step"]
     state = below(risen, bands.RISEN, bands.FAR_RISEN)
