@@ -213,10 +213,15 @@ def one_pixel(root: Path) -> str:
 
 def no_label(root: Path) -> str:
     (root / "stray.png").write_bytes(png(COLOUR[0]))
-    return "stray.png: no label, unlike the first image"
+    return "stray.png: has no label, and other images of the source have one"
 
 
-@pytest.mark.parametrize("spoil", [corrupt, no_image, one_pixel, no_label])
+def no_label_of_the_first(root: Path) -> str:
+    (root / "00cover.png").write_bytes(png(COLOUR[0]))
+    return "00cover.png: has no label, and other images of the source have one"
+
+
+@pytest.mark.parametrize("spoil", [corrupt, no_image, one_pixel, no_label, no_label_of_the_first])
 def test_a_bad_image_is_one_clear_line_or_a_counted_skip(
     spoil: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +237,57 @@ def test_a_bad_image_is_one_clear_line_or_a_counted_skip(
     caplog.clear()
     opened(folder, tmp_path, skip_bad=True)
     assert "skipped 1 (" in caplog.text  # said again where the cache is used
+
+
+def test_rows_without_a_label_are_left_out_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "BATCH", 2)
+    rows = {"image": [{"bytes": png(image)} for image in COLOUR], "label": [None, None, None, 4, None, 2]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="row 1: has no label"):
+        opened(tmp_path / "a.parquet", tmp_path)
+    found = opened(tmp_path / "a.parquet", tmp_path, skip_bad=True)
+    same(found, ["4", "2"], COLOUR[[3, 5]])
+    assert found.skipped["label missing"].count == 4
+
+
+def tiff(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, "TIFF")
+    return out.getvalue()
+
+
+def deep(name: str) -> bytes:
+    """Values from 0 to 60, the same share of white in every format: a dark image has no bright pixel."""
+    values = np.arange(144).reshape(12, 12) % 61
+    if name == "16.pgm":
+        return b"P5 12 12 65535\n" + (values * 257).astype(">u2").tobytes()
+    if name == "float.tif":
+        return tiff((values / 255).astype(np.float32))
+    return (png if name.endswith("png") else tiff)((values * 257).astype(np.uint16))
+
+
+@pytest.mark.parametrize("name", ["16.png", "16.tif", "16.pgm", "float.tif"])
+def test_what_is_white_is_a_matter_of_the_kind_of_image(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(deep(name))
+    (tmp_path / "dark.png").write_bytes(png(np.full((12, 12), 255, np.uint16)))
+    dark, found = sorted(opened(tmp_path, tmp_path).pixels, key=lambda image: int(image.max()))
+    assert (found[0] == np.arange(144).reshape(12, 12) % 61).all() and (dark == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.full((12, 12), 3.0, np.float32), "holds numbers from 3 to 3, not from 0 to 1"),
+        (np.full((12, 12), np.nan, np.float32), "not finite"),
+        (np.full((12, 12), 100, np.int32), "none is known as white"),
+    ],
+)
+def test_values_of_which_none_is_known_as_white_are_no_pixels(array: np.ndarray, said: str, tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "a")
+    (folder / "cat" / "z.tif").write_bytes(tiff(array))
+    with pytest.raises(UserError, match=rf"z\.tif: .*{said}.*--data\.skip-bad"):
+        opened(folder, tmp_path)
+    same(opened(folder, tmp_path, skip_bad=True))
 
 
 def test_a_colour_image_among_grey_ones(tmp_path: Path) -> None:
@@ -289,6 +345,9 @@ def test_a_folder_of_splits_or_archives_names_them(tmp_path: Path) -> None:
     class_folders(tmp_path / "a" / "test")
     with pytest.raises(UserError, match=r"holds test, train, which are no classes. Give one of these"):
         opened(tmp_path / "a", tmp_path)
+    class_folders(tmp_path / "a" / "unlabeled")
+    with pytest.raises(UserError, match=r"holds test, train, which are no classes"):
+        opened(tmp_path / "a", tmp_path)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.zip").write_bytes(b"")
     with pytest.raises(UserError, match=r"holds x.zip. Give one of these"):
@@ -298,6 +357,46 @@ def test_a_folder_of_splits_or_archives_names_them(tmp_path: Path) -> None:
         opened(tmp_path / "c", tmp_path)
     with pytest.raises(UserError, match="no such image source"):
         opened(tmp_path / "nothing", tmp_path)
+
+
+@pytest.mark.parametrize("parts", [("Train", "Test"), ("train", "dev", "test"), ("Training", "eval", "extra")])
+def test_parts_are_no_classes_whatever_they_are_called(parts: tuple[str, ...], tmp_path: Path) -> None:
+    for part in parts:
+        class_folders(tmp_path / "a" / part)
+    with pytest.raises(UserError, match=rf"{parts[0]}.*which are no classes"):
+        opened(tmp_path / "a", tmp_path)
+
+
+def test_a_class_may_be_called_like_a_part(tmp_path: Path) -> None:
+    for name in ("bus", "train", "test-track"):
+        (tmp_path / "a" / name).mkdir(parents=True)
+        (tmp_path / "a" / name / "0.png").write_bytes(png(COLOUR[0]))
+    assert opened(tmp_path / "a", tmp_path).names == ("bus", "test-track", "train")
+
+
+@pytest.mark.parametrize("other", ["data/test-0.parquet", "Test/0.parquet", "data/validation-0.parquet"])
+def test_tables_of_training_and_test_images_are_not_mixed(other: str, tmp_path: Path) -> None:
+    folder, fields = tmp_path / "set", {"image_field": "picture", "label_field": "class"}
+    for name in ("data/train-0.parquet", other):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        parquet(folder / name)
+    with pytest.raises(UserError, match=rf"holds {other} and data/train-0.parquet, which are parts"):
+        opened(folder, tmp_path, **fields)
+    same(opened(folder / "data" / "train*.parquet", tmp_path, **fields))
+
+
+def test_what_is_hidden_or_a_systems_own_is_no_class_and_counted(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "a")
+    for name in (".ipynb_checkpoints/1.png", "cat/.ipynb_checkpoints/2.png", "@eaDir/3.png", "__MACOSX/cat/._0.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(COLOUR[0]))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, str(path.relative_to(folder)))
+    for source in (folder, tmp_path / "b.zip"):
+        found = opened(source, tmp_path)
+        same(found)
+        assert [skip.count for skip in found.skipped.values()] == [4]
 
 
 # ------------------------------------------------------------------------------------------------- cache

@@ -23,6 +23,8 @@ LOOK = 256
 SMALL = 128
 """The commonest size up to this is kept; larger images are brought to LARGE."""
 LARGE = 224
+_SIXTEEN = ("PNG", "PPM")
+"""Formats whose deep images have 16 bits even where Pillow says I, which is 32: .pgm, and .png in older versions."""
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 
 
@@ -139,7 +141,8 @@ def _loaded(raw: Raw) -> Any:
     try:
         image = opened(raw)
         image.load()
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would not say of which format it is
+        return image
     except Exception as error:  # Pillow's readers raise errors of many kinds at bytes that they did not expect
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         told = "of a kind that is not known" if "cannot identify" in told else told
@@ -151,12 +154,28 @@ def _plain(image: Any, mode: str) -> Any:
     from PIL import Image
 
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        deep = np.asarray(image, np.float64)
-        image = Image.fromarray(np.clip(deep / 257.0 if deep.max() > 255 else deep, 0, 255).round().astype(np.uint8))
+        image = Image.fromarray(_shallow(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _shallow(image: Any) -> UInt8[np.ndarray, "height width"]:
+    """16 bits, or numbers from 0 to 1, as bytes. What an image's white is its kind says, never its brightest pixel."""
+    deep = np.asarray(image, np.float64)
+    if image.mode == "F":
+        if not np.isfinite(deep).all():
+            raise Unfit("values that are no pixels", "holds values that are not finite.")
+        low, high = float(deep.min()), float(deep.max())
+        if low < 0.0 or high > 1.0:
+            raise Unfit("values that are no pixels", f"holds numbers from {low:g} to {high:g}, not from 0 to 1.")
+        deep *= 255.0
+    elif image.mode.startswith("I;16") or image.format in _SIXTEEN:
+        deep /= 257.0
+    else:
+        raise Unfit("values that are no pixels", "holds numbers of 32 bits or with a sign; none is known as white.")
+    return deep.round().astype(np.uint8)
 
 
 def _fitted(image: Any, size: int) -> Any:

@@ -4,10 +4,11 @@ Bad input raises UserError with the file and what is wrong with it; with `skip_b
 """
 
 import io
+import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -19,7 +20,11 @@ from sesame.data.sources import Bad, Broken, Skips, files, hub_stamps, open_hub,
 from sesame.errors import UserError, nearest
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+TRAIN = {"train", "training"}
+AWAY = {"test", "testing", "t10k", "dev", "val", "valid", "validation", "eval", "evaluation"}
+"""What the parts of a data set are called that are to be learned from, and those that are not."""
+_ASIDE = {"__MACOSX", "@eaDir"}
+"""Folders in which systems keep images of their own beside those of others."""
 KINDS = "a folder or a .zip of images, .npz, .npy, IDX (-ubyte), CIFAR's .bin, .parquet, hf:NAME or digits"
 
 
@@ -78,11 +83,12 @@ def _folder(folder: Path, c: ImageData, bad: Bad, skips: Skips) -> Iterator[Raw]
         for path in layout:
             yield from _pixels(path)
         return
-    if tables := sorted(folder.rglob("*.parquet")):
+    if tables := list(_in_sight(sorted(folder.rglob("*.parquet")), folder, skips)):
+        _refuse_parts(folder, tables)
         for table in tables:
             yield from _parquet(table, c, bad)
         return
-    found = list(files(str(folder), skips, ENDINGS, "image"))
+    found = list(_in_sight(files(str(folder), skips, ENDINGS, "image"), folder, skips))
     if not found and (
         packed := sorted(p.name for p in folder.iterdir() if pixel_files.is_one(p) or p.suffix == ".zip")
     ):
@@ -91,14 +97,46 @@ def _folder(folder: Path, c: ImageData, bad: Bad, skips: Skips) -> Iterator[Raw]
     yield from (Raw(path, label, str(path)) for path, label in zip(found, labels, strict=True))
 
 
+def _in_sight(paths: Iterable[Path], folder: Path, skips: Skips) -> Iterator[Path]:
+    """Those that are not hidden below the folder, and that no system put there; the others are counted."""
+    for path in paths:
+        if _hidden(path.relative_to(folder)):
+            skips.add(_HIDDEN, str(path))
+        else:
+            yield path
+
+
+_HIDDEN = "hidden, or put there by a system"
+
+
+def _hidden(path: PurePath) -> bool:
+    return any(part.startswith(".") or part in _ASIDE for part in path.parts)
+
+
+def _refuse_parts(folder: Path, tables: Sequence[Path]) -> None:
+    """Raise UserError where names of tables, or of folders around them, tell training from test data."""
+    names = [table.relative_to(folder) for table in tables]
+    words = [set(re.split(r"[-_. /]", name.as_posix().casefold())) for name in names]
+    both = [[name for name, w in zip(names, words, strict=True) if w & kind] for kind in (AWAY, TRAIN)]
+    if all(both):
+        raise UserError(
+            f"{folder} holds {both[0][0]} and {both[1][0]}, which are parts of one data set. Give one part: its "
+            f"folder, or its names as 'train*.parquet'; hf:{folder} is the training part."
+        )
+
+
 def _zip(path: Path, bad: Bad, skips: Skips) -> Iterator[Raw]:
     """The same folder, packed."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = sorted(n for n in archive.namelist() if not n.endswith("/") and "__MACOSX" not in n)
-            found = [name for name in names if PurePosixPath(name).suffix.lower() in ENDINGS]
-            for name in set(names) - set(found):
-                skips.add("not a kind of image file", f"{path}: {name}")
+            found = []
+            for name in sorted(n for n in archive.namelist() if not n.endswith("/")):
+                if PurePosixPath(name).suffix.lower() not in ENDINGS:
+                    skips.add("not a kind of image file", f"{path}: {name}")
+                elif _hidden(PurePosixPath(name)):
+                    skips.add(_HIDDEN, f"{path}: {name}")
+                else:
+                    found.append(name)
             labels = _labels([PurePosixPath(name) for name in found], str(path), bad)
             for name, label in zip(found, labels, strict=True):
                 try:
@@ -120,8 +158,10 @@ def _labels(paths: Sequence[PurePosixPath], source: str, bad: Bad) -> list[str |
     if not any(len(p) > shared for p in parents):
         return [None] * len(paths)
     tops = {p[shared] for p in parents if len(p) > shared}
-    if tops <= _SPLITS:
-        raise UserError(f"{source} holds {', '.join(sorted(tops))}, which are no classes. Give one of these folders.")
+    parts = {top for top in tops if top.casefold() in TRAIN | AWAY}
+    both = all(any(part.casefold() in kind for part in parts) for kind in (TRAIN, AWAY))
+    if both or tops == parts:  # one alone among others is a class: a train, as in CIFAR-100
+        raise UserError(f"{source} holds {', '.join(sorted(parts))}, which are no classes. Give one of these folders.")
     return ["/".join(p[shared:]) or None for p in parents]
 
 

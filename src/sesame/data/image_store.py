@@ -9,6 +9,7 @@ images.json  ImagesInfo
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 from contextlib import closing
@@ -18,7 +19,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from jaxtyping import Int, UInt8, UInt64
+from jaxtyping import Bool, Int, UInt8, UInt64
 from msgspec import Struct
 
 from sesame.config import ImageData
@@ -30,7 +31,7 @@ from sesame.data.store import Skip
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
-VERSION = 1
+VERSION = 2
 
 
 class ImagesInfo(Struct, frozen=True, kw_only=True):
@@ -119,34 +120,51 @@ def _write(c: ImageData, folder: Path) -> None:
     bad = judge(c.skip_bad, skips, "--data.skip-bad")
     keys: list[np.ndarray] = []
     labels: list[int | str | None] = []
-    greys = 0
+    without: list[str] = []
+    some, greys = False, 0
     size, channels, batches = decoded(raw_images(c, bad, skips), c.size, c.channels)
     with closing(batches), open(folder / "pixels.bin", "wb") as file:
         for batch in batches:
             for reason, message in batch.bad:
                 bad(reason, message)
-            kept = np.ones(len(batch.keys), bool)
-            for i, (label, where) in enumerate(batch.raws):
-                if labels and (label is None) != (labels[0] is None):
-                    kept[i] = False
-                    bad("label missing", f"{where}: {'no' if label is None else 'a'} label, unlike the first image.")
-                else:
-                    labels.append(label)
-            file.write(batch.pixels[kept].tobytes())
-            keys.append(batch.keys[kept])
+            labels += (label for label, _ in batch.raws)
+            without += (where for label, where in batch.raws if label is None)
+            some |= any(label is not None for label, _ in batch.raws)
+            if some:  # the first images may be those without
+                for where in without:
+                    bad("label missing", f"{where}: has no label, and other images of the source have one.")
+                without.clear()
+            file.write(batch.pixels.tobytes())
+            keys.append(batch.keys)
             greys += batch.greys
     if not labels:
         raise UserError(f"{c.source}: no image was found. Give {KINDS}.")
-    np.save(folder / "keys.npy", np.concatenate(keys))
+    key = np.concatenate(keys)
     names: tuple[str, ...] = ()
-    if labels[0] is not None:
+    if some:
+        kept = np.array([label is not None for label in labels])
+        _drop(folder / "pixels.bin", ~kept)
+        key, labels = key[kept], [label for label in labels if label is not None]
         if len({type(label) for label in labels}) > 1:
             labels = [str(label) for label in labels]
         found, index = np.unique(np.array(labels), return_inverse=True)
         names = tuple(str(name) for name in found)
         np.save(folder / "labels.npy", index.astype(np.int64))
+    np.save(folder / "keys.npy", key)
     info = ImagesInfo(
         version=VERSION, source=c.source, images=len(labels), channels=channels, size=size, names=names, greys=greys,
         skipped=skips.report(),
     )  # fmt: skip
     (folder / "images.json").write_bytes(msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n")
+
+
+def _drop(file: Path, gone: Bool[np.ndarray, " image"]) -> None:
+    """Take images out of a file of pixels, in place."""
+    if not gone.any():
+        return
+    pixels = np.memmap(file, np.uint8, "r+", shape=(len(gone), file.stat().st_size // len(gone)))
+    kept = np.flatnonzero(~gone)
+    for to, place in enumerate(kept.tolist()):
+        pixels[to] = pixels[place]
+    pixels.flush()
+    os.truncate(file, len(kept) * pixels.shape[1])
