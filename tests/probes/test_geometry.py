@@ -93,12 +93,13 @@ def test_a_models_numbers_are_those_of_its_states(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(geometry, "CONTEXTS", 2)
     model, ask = getattr(probed, kind)() if kind == "images" else getattr(probed, kind)(tmp_path / "one")
     other, _ = getattr(probed, kind)(1) if kind == "images" else getattr(probed, kind)(tmp_path / "other", seed=1)
-    ask.full, ask.first, ask.previous = True, lambda: other, lambda: model
+    third, _ = getattr(probed, kind)(2) if kind == "images" else getattr(probed, kind)(tmp_path / "third", seed=2)
+    ask.full, ask.first, ask.previous = True, lambda: other, lambda: third
     found = {(v.metric, v.layer, v.group): v.value for v in geometry.measure(model, ask)}
     parts = held_out(model, ask, 300)
-    mine, others = (
+    mine, others, thirds = (
         [torch.cat(z).double() for z in zip(*(layer_states(m, part) for part in parts), strict=True)]
-        for m in (model, other)
+        for m in (model, other, third)
     )
     example = np.concatenate([part.example for part in parts])
     for layer, z in enumerate(mine):
@@ -111,7 +112,7 @@ def test_a_models_numbers_are_those_of_its_states(kind, tmp_path, monkeypatch):
             assert found["self_similarity_adjusted", layer, ""] == pytest.approx(adjusted)
         assert found["cka_first", layer, ""] == pytest.approx(cka(z, others[layer]))
         assert found["cka_first", layer, ""] < 0.999
-        assert found["cka_previous", layer, ""] == pytest.approx(1.0)
+        assert found["cka_previous", layer, ""] == pytest.approx(cka(z, thirds[layer]))
         for j in range(layer + 1, len(mine)):
             assert found["cka", layer, f"layer {j}"] == pytest.approx(cka(z, mine[j]))
     layers = len(mine)

@@ -86,3 +86,12 @@ def test_runs_with_nothing_in_common_are_refused() -> None:
         differences(run_of(right, [0, 1]), run_of(right, [2, 3]))
     with pytest.raises(UserError, match="no item"):
         differences(run_of(right, [0, 1]), run_of(right, [0, 1], first_key=77))
+    apart = np.array([[1.0, np.nan], [np.nan, 1.0]]), np.array([[np.nan, 1.0], [1.0, np.nan]])
+    with pytest.raises(UserError, match="no item that both were asked at one step"):
+        differences(*(run_of({"noun": each}, [0, 1]) for each in apart))
+
+
+def test_items_without_a_group_are_compared_once() -> None:
+    first, second = (run_of({"": np.array(right)[:, None]}, [8]) for right in ([1.0, 0, 0], [1.0, 1, 0]))
+    (one,) = differences(first, second)
+    assert (one.group, one.items, one.gained, one.lost) == ("", 3, 1, 0)

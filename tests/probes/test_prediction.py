@@ -183,6 +183,11 @@ def test_of_equal_scores_the_smaller_token_is_first():
         assert ranks(scores, torch.tensor([token, token])).tolist() == list(of_each)
 
 
+def test_scores_that_are_no_numbers_make_nothing_right():
+    nan = float("nan")
+    assert ranks(torch.tensor([[nan, nan, nan], [nan, 1.0, 2.0]]), torch.tensor([0, 1])).tolist() == [3, 3]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 4), st.integers(0, 10**6))
 def test_the_most_probable_sequences_are_the_best_of_all(places, seed):

@@ -29,6 +29,8 @@ def measure(probe: Opened, model: Model, ask: Ask, tokens: int, seconds: float, 
         "form": FULL if ask.full else LIVE,
         "made_from": made_from,
     }
+    if not all(bool(weights.isfinite().all()) for weights in model.objective.parameters()):
+        return f"the probe {probe.name}: the model's weights are not all numbers, so it knows nothing."
     threads = torch.get_num_threads()
     model.objective.eval()
     try:

@@ -55,22 +55,23 @@ def differences(first: Answered, second: Answered) -> list[Difference]:
         for i, (group, key) in enumerate(zip(first.groups, first.keys.tolist(), strict=True))
         if (group, key) in place
     ]
-    if not len(steps) or not both:
-        what = "step at which both were measured" if both else "item that both were asked"
-        raise UserError(
-            f"{first.label} and {second.label} have no {what}. Measure both alike: "
-            f"sesame watch {first.label} {second.label}"
-        )
-    a = first.right[[i for _, i, _ in both]][:, at_first]
-    b = second.right[[j for *_, j in both]][:, at_second]
-    groups = np.array([group for group, *_ in both])
+    a = first.right[np.array([i for _, i, _ in both], int)][:, at_first]
+    b = second.right[np.array([j for *_, j in both], int)][:, at_second]
+    groups = np.array([group for group, *_ in both], str)
     found = []
-    for group in [*sorted(set(groups.tolist())), ""]:
+    for group in dict.fromkeys([*sorted(set(groups.tolist())), ""]):
         of = (groups == group) | (group == "")
         for column, step in enumerate(steps.tolist()):
             asked = of & np.isfinite(a[:, column]) & np.isfinite(b[:, column])
             if asked.any():
                 found.append(_difference(group, step, a[asked, column] > 0, b[asked, column] > 0))
+    if not found:
+        what = "step at which both were measured" if both else "item that both were asked"
+        what = "item that both were asked at one step" if both and len(steps) else what
+        raise UserError(
+            f"{first.label} and {second.label} have no {what}. Measure both alike: "
+            f"sesame watch {first.label} {second.label}"
+        )
     return found
 
 

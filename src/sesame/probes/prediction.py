@@ -295,10 +295,13 @@ def held_out_answers(model: Model, ask: Ask) -> Iterator[tuple[Int[Tensor, " rea
 
 # ---------------------------------------------------------------------------------------------- judging
 def ranks(logits: Float[Tensor, "read vocab"], target: Int[Tensor, " read"]) -> Int[Tensor, " read"]:
-    """Where the target stands among all tokens, from 1; of equal scores the token with the smaller number is first."""
+    """Where the target stands among all tokens, from 1; of equal scores the token with the smaller number is first.
+
+    Those behind it are counted: where scores are no numbers there are none, and it is the last.
+    """
     of_target = logits.gather(1, target[:, None])
-    before = torch.arange(logits.shape[1], device=logits.device) < target[:, None]
-    return 1 + ((logits > of_target) | ((logits == of_target) & before)).sum(1)
+    behind = torch.arange(logits.shape[1], device=logits.device) > target[:, None]
+    return logits.shape[1] - ((logits < of_target) | ((logits == of_target) & behind)).sum(1)
 
 
 def log_probability(logits: Float[Tensor, "read vocab"], target: Int[Tensor, " read"]) -> Float[Tensor, " read"]:

@@ -140,6 +140,7 @@ def _jobs(
     """What is not measured yet, and how much is.
 
     What was measured while the run's data were `gone` lacks what needs them, so it is known only as long as they are.
+    A probe may look at the first checkpoint and the one before, so where another stands there it is measured again.
     """
     files = [_contents(probe) for probe in probes]
     sample = "" if series.kind == "text" else " by content"  # before, another part of what is held out was measured
@@ -148,8 +149,9 @@ def _jobs(
         if saved not in chosen:
             continue
         left = []
+        beside = f" after {series.saved[0].made_from} … {series.saved[number - 1].made_from}" if number else ""
         for which, probe in enumerate(probes):
-            told = [f"{saved.made_from} {files[which]}{sample}"]
+            told = [f"{saved.made_from} {files[which]}{sample}{beside}"]
             told += [f"{told[0]} without its data"] if gone else []
             made_from = [hashlib.blake2b(one.encode(), digest_size=16).hexdigest() for one in told]
             if any((saved.step, probe.name, probe.config.source, FULL, one) in measured for one in made_from):
