@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from sesame.cli.main import main
+from sesame.data import open_data
+from sesame.engine import machine
+from sesame.engine.run import Run
 from sesame.probes.table import ITEMS, VALUES, Tables
 
 PROBE = '''
@@ -78,6 +81,32 @@ def test_what_was_measured_after_the_fork_is_not_the_twins(here, tmp_path, capsy
     assert told["state"] == "finished"
     assert {row[0] for row in Tables(tmp_path / "twin").measured()} == set(range(9))
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_twin_that_cannot_begin_leaves_nothing_and_the_mended_command_runs(here, tmp_path, monkeypatch) -> None:
+    twin = ["fork", str(here / "run"), "--at", "6", "--out", str(tmp_path / "twin")]
+    before = machine.fingerprint
+    monkeypatch.setattr(machine, "fingerprint", lambda *told: before(*told) | {"cpu": "another"})
+    assert main(twin) == 2 and not (tmp_path / "twin").exists()
+    assert main([*twin, "--inexact"]) == 0
+    monkeypatch.undo()
+    probe = here / "even.py"
+    probe.rename(tmp_path / "even.py")
+    try:
+        other = [*twin[:-1], str(tmp_path / "other")]
+        assert main(other) == 2 and not (tmp_path / "other").exists()
+    finally:
+        (tmp_path / "even.py").rename(probe)
+
+
+def test_a_twin_that_is_moved_keeps_its_data(here, tmp_path) -> None:
+    out, moved = tmp_path / "twin", tmp_path / "moved" / "twin"
+    words = ["--at", "6", "--without", str(here / "some.txt"), "--out", str(out)]
+    assert main(["fork", str(here / "run"), *words]) == 0
+    moved.parent.mkdir()
+    out.rename(moved)
+    run = Run.open(moved)
+    assert open_data(run.recipe.data).hash == run.config.data
 
 
 @pytest.mark.parametrize(

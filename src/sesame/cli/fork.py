@@ -52,12 +52,14 @@ def fork_command(argv: list[str]) -> int:
     from sesame.data.sources import SourceOptions
     from sesame.engine import start
     from sesame.engine.fork import fork
+    from sesame.engine.run import Run
     from sesame.probes import schedule
     from sesame.probes.table import ITEMS, VALUES, Tables
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("A twin is made by one process. Run sesame fork without torchrun; it says how to go on.")
     cut = SourceOptions(document=options.document, text_field=options.text_field)
+    probes = probe_hooks(Run.open(options.run).recipe)
     made = fork(options.run, options.out, options.at, options.without, options.with_, cut)
     for name in (VALUES, ITEMS, schedule.PLAN):  # what was measured before they part is true of both
         if (options.run / name).exists():
@@ -69,8 +71,13 @@ def fork_command(argv: list[str]) -> int:
         says = f"The run had {processes} processes. Go on with: {made.run.resuming}"
         emit("fork", result, says, as_json=options.json, path=None)
         return 0
-    with shows(options.out, tensorboard=False) as told:
-        ended = start.resume(options.out, options.inexact, told, probe_hooks(made.run.recipe))
+    try:
+        with shows(options.out, tensorboard=False) as told:
+            ended = start.resume(options.out, options.inexact, told, probes)
+    except UserError:
+        if (state := made.run.state()) and state.step == options.at:  # it never began: its name is free again
+            shutil.rmtree(options.out)
+        raise
     return report(ended, options.json)
 
 

@@ -110,7 +110,7 @@ class Run:
             raise UserError(f"{path} is no run folder: {file} is missing. `sesame runs` lists the runs there are.")
         try:
             content = file.read_bytes()
-            run = cls(path, msgspec.json.decode(content, type=Config))
+            run = cls(path, _with_own_data(msgspec.json.decode(content, type=Config), path))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file} is damaged, or written by another version of sesame ({error}).") from None
         # Of what is written there: a version that knows more settings still knows this run's checkpoints.
@@ -294,6 +294,16 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
     return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _with_own_data(config: Config, path: Path) -> Config:
+    """What a twin reads otherwise lies in its own folder, wherever that is now."""
+    data: Any = config.recipe.data
+    own = path.resolve() / "data"
+    if getattr(data, "twin", None) is None or not own.is_dir():
+        return config
+    data = msgspec.structs.replace(data, twin=msgspec.structs.replace(data.twin, folder=str(own)))
+    return msgspec.structs.replace(config, recipe=msgspec.structs.replace(config.recipe, data=data))
 
 
 def found_in(folder: Path) -> list[Run]:
