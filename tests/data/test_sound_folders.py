@@ -122,6 +122,17 @@ def test_any_other_folder_is_a_list_of_files_in_order(tmp_path: Path) -> None:
     assert list(found(tmp_path)) == ["a.flac", "b/1.WAV", "b/2.ogg"]
 
 
+def test_every_kind_that_can_be_read_is_and_the_others_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.wav", "b.mp3", "c.aiff", "e.ogg")
+    (tmp_path / "d.AIF").write_bytes((tmp_path / "c.aiff").read_bytes())
+    soundfile.write(tmp_path / "f.opus", np.zeros(1600), 16000, format="OGG", subtype="OPUS")
+    for name in ("g.m4a", "h.WMA", "notes.txt"):
+        (tmp_path / name).write_bytes(b"none")
+    skips = Skips()
+    assert list(found(tmp_path, skips)) == ["a.wav", "b.mp3", "c.aiff", "d.AIF", "e.ogg", "f.opus"]
+    assert skips.report()["a kind of sound that is not read"].count == 2
+
+
 def test_one_file_is_a_source_too(tmp_path: Path) -> None:
     write(tmp_path, "a.wav")
     assert len(utterances(SpeechData(source=str(tmp_path / "a.wav")))) == 1

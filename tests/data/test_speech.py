@@ -1,6 +1,7 @@
 """SpeechStream: every utterance's own frames, whatever stands beside it; skips are counted, mistakes named."""
 
 import itertools
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from chirps import write_chirps
 from sesame.config import SpeechData
 from sesame.data.batch import Cursor
 from sesame.data.features import Features
+from sesame.data.sound import read_sound
 from sesame.data.speech import SpeechSet, SpeechStream, rows_of
 from sesame.errors import UserError
 
@@ -92,6 +94,52 @@ def test_unreadable_and_too_short_files_are_skipped_and_counted(
     }
     assert len(found.data.utterances) == 24
     assert "broken.flac" in caplog.text and "click.wav" in caplog.text
+
+
+@pytest.mark.parametrize(("value", "subtype"), [(np.nan, "FLOAT"), (-np.inf, "DOUBLE"), (1e300, "DOUBLE")])
+def test_samples_that_are_not_finite_are_named_or_counted(
+    value: float, subtype: str, folder: Path, tmp_path: Path
+) -> None:
+    worse = shutil.copytree(folder, tmp_path / "worse")
+    sound = np.zeros((4000, 2))
+    sound[50, 1] = value
+    soundfile.write(worse / "worse.wav", sound, 16000, subtype=subtype)
+    with pytest.raises(UserError, match=r"worse\.wav: samples are NaN or infinite.*--data\.skip-bad"):
+        stream(worse)
+    found = stream(worse, skip_bad=True)
+    assert found.data.skips.report()["samples that are not finite"].count == 1
+    assert len(found.data.utterances) == 24
+    with pytest.raises(UserError, match=r"worse\.wav: samples are not finite"):
+        read_sound(worse / "worse.wav", 16000)
+
+
+def manifest(folder: Path, splits: list[str]) -> Path:
+    names = sorted(path.name for path in folder.glob("*.wav"))
+    lines = [f"{name}\t{split}\n" for name, split in zip(names, splits, strict=True)]
+    (folder / "list.tsv").write_text("".join(["path\tsplit\n", *lines]))
+    return folder / "list.tsv"
+
+
+def test_what_the_source_calls_dev_or_test_is_neither_trained_on_nor_held_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, names = write_chirps(tmp_path, 60), ["train", "Test", "dev", "train", "", "test-clean"]
+    whole = stream(folder)
+    with caplog.at_level(logging.INFO):
+        found = stream(manifest(folder, names * 10))
+    assert "30 of 60 utterances are its dev or test part" in caplog.text
+    ours = np.flatnonzero(np.array([0, 1, 1, 0, 0, 1] * 10) == 0)
+    assert (found.training == np.intersect1d(whole.training, ours)).all()
+    assert found.away.tolist() == [i for i in whole.away.tolist() if i in ours]
+    assert found.data.hash != whole.data.hash
+
+
+@pytest.mark.parametrize("split", ["", "train", "test"])
+def test_a_source_of_one_part_is_all_trained_on(split: str, tmp_path: Path) -> None:
+    folder = write_chirps(tmp_path, 60)
+    whole, found = stream(folder), stream(manifest(folder, [split] * 60))
+    assert (found.training == whole.training).all() and (found.away == whole.away).all()
+    assert found.data.hash == whole.data.hash
 
 
 def test_a_part_of_what_is_held_out_is_as_long_as_the_whole(tmp_path: Path) -> None:

@@ -121,8 +121,9 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
 
     tokenized: ClassVar[bool] = False
     source: str = ""
-    """A folder of .wav, .flac, .ogg files (LibriSpeech, Speech Commands and VoxCeleb are recognised); a manifest (.tsv,
-    .jsonl) with the columns path, start, end, text, speaker, label; or espeak (built in)."""
+    """A folder of .wav, .flac, .ogg, .opus, .mp3 or .aiff files (LibriSpeech, Speech Commands and VoxCeleb are
+    recognised); a manifest (.tsv, .jsonl) with the columns path, start, end, text, speaker, label, split; or espeak
+    (built in)."""
     features: Literal["logmel", "fbank", "whisper", "mfcc", "wave"] = "logmel"
     """logmel: HTK's scale, Hann windows; fbank and mfcc: Kaldi's; whisper: Whisper's; wave: the samples themselves."""
     deltas: Annotated[int, Meta(ge=0, le=2)] = 0

@@ -4,7 +4,6 @@ Bad input raises UserError with the file and what is wrong with it; with `skip_b
 """
 
 import io
-import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,10 @@ import numpy as np
 
 from sesame.config import ImageData
 from sesame.data import pixel_files
-from sesame.data.sources import Bad, Broken, Skips, files, hub_stamps, open_hub, stamp
+from sesame.data.sources import AWAY, TRAIN, Bad, Broken, Skips, files, hub_stamps, open_hub, stamp, words_in
 from sesame.errors import UserError, nearest
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-TRAIN = {"train", "training"}
-AWAY = {"test", "testing", "t10k", "dev", "val", "valid", "validation", "eval", "evaluation"}
-"""What the parts of a data set are called that are to be learned from, and those that are not."""
 _ASIDE = {"__MACOSX", "@eaDir"}
 """Folders in which systems keep images of their own beside those of others."""
 KINDS = "a folder or a .zip of images, .npz, .npy, IDX (-ubyte), CIFAR's .bin, .parquet, hf:NAME or digits"
@@ -116,8 +112,7 @@ def _hidden(path: PurePath) -> bool:
 def _refuse_parts(folder: Path, tables: Sequence[Path]) -> None:
     """Raise UserError where names of tables, or of folders around them, tell training from test data."""
     names = [table.relative_to(folder) for table in tables]
-    words = [set(re.split(r"[-_. /]", name.as_posix().casefold())) for name in names]
-    both = [[name for name, w in zip(names, words, strict=True) if w & kind] for kind in (AWAY, TRAIN)]
+    both = [[name for name in names if words_in(name.as_posix()) & kind] for kind in (AWAY, TRAIN)]
     if all(both):
         raise UserError(
             f"{folder} holds {both[0][0]} and {both[1][0]}, which are parts of one data set. Give one part: its "

@@ -7,7 +7,9 @@ from jaxtyping import Float
 
 from sesame.errors import UserError
 
-SUFFIXES = (".wav", ".flac", ".ogg")
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+LEFT_OUT = (".m4a", ".aac", ".wma", ".amr")
+"""Sound that libsndfile cannot read."""
 
 
 def read_sound(
@@ -30,6 +32,8 @@ def read_sound(
             "The file is truncated: mend or remove it."
         )
     mono = sound[:, 0] if sound.shape[1] == 1 else sound.mean(1)
+    if not np.isfinite(mono).all():  # one of them would spread over the features of the whole utterance
+        raise UserError(f"{path}: samples are not finite (NaN or infinite). Mend or remove the file.")
     return resampled(mono, rate, sample_rate, path)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sesame.data.sound import SUFFIXES
+from sesame.data.sound import LEFT_OUT, SUFFIXES
 from sesame.data.sources import Bad, Skips
 from sesame.data.utterance import Utterance
 from sesame.errors import UserError, nearest
@@ -21,9 +21,13 @@ SPLITS = {"1": "train", "2": "dev", "3": "test"}
 def read(folder: Path, pattern: str, label: str, bad: Bad, skips: Skips) -> Iterator[Utterance]:
     """The utterances of a folder, in order of their paths. `pattern` says what names mean, whatever the folder's shape.
 
-    What a data set itself means to be left out goes to `skips`.
+    What a data set itself means to be left out goes to `skips`, and sound of kinds that are not read.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    everything = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES + LEFT_OUT and p.is_file())
+    paths = [p for p in everything if p.suffix.lower() in SUFFIXES]
+    for path in everything:
+        if path.suffix.lower() in LEFT_OUT:
+            skips.add("a kind of sound that is not read", str(path))
     if pattern:
         yield from _patterned(folder, paths, pattern, label, bad)
         return

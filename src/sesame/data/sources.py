@@ -28,6 +28,9 @@ _LINE = re.compile(rb"\n")
 _BLANK = re.compile(
     rb"\n(?:[ \t\r\f\v]*\n)+(?=[ \t\r\f\v]*\S)"
 )  # to the next text, so that none is cut short by a block
+TRAIN = {"train", "training"}
+AWAY = {"test", "testing", "t10k", "dev", "val", "valid", "validation", "eval", "evaluation"}
+"""What the parts of a data set are called that are to be learned from, and those that are not."""
 _ENDINGS = (".txt", ".jsonl", ".parquet", ".gz", ".zst")
 
 
@@ -106,6 +109,11 @@ def fingerprint(sources: Sequence[str]) -> list[Any]:
         else:
             told += [stamp(path) for path in files(source, Skips()) if path.exists()]
     return told
+
+
+def words_in(name: str) -> set[str]:
+    """The words of the name of a file, a folder or a part, in lower case."""
+    return set(re.split(r"[-_. /]", name.casefold()))
 
 
 def stamp(path: Path) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, UInt64
 
 from sesame.config import SpeechData
 from sesame.data import chance
@@ -16,7 +16,7 @@ from sesame.data.batch import Cursor, Rows, SpeechBatch, Step
 from sesame.data.features import Features
 from sesame.data.order import HELD_OUT_SEED, Order, hash_of, held_out, sampled
 from sesame.data.sound import read_sound, resampled_size
-from sesame.data.sources import Skips
+from sesame.data.sources import AWAY, Skips, words_in
 from sesame.data.utterance import Utterance
 from sesame.data.utterances import utterances
 from sesame.errors import UserError
@@ -46,10 +46,20 @@ class SpeechSet:
     def key(self) -> UInt64[np.ndarray, " utterance"]:
         return np.array([u.key for u in self.utterances], np.uint64)
 
+    @cached_property
+    def to_learn(self) -> Bool[np.ndarray, " utterance"]:
+        """Which utterances pretraining has to do with: none that the source calls dev or test, unless all are."""
+        away = np.array([bool(words_in(u.split) & AWAY) for u in self.utterances])
+        if away.any() and not away.all():
+            told = "%s: %d of %d utterances are its dev or test part, neither trained on nor held out"
+            log.info(told, self.config.source, away.sum(), len(away))
+            return ~away
+        return np.ones(len(away), bool)
+
     @property
     def hash(self) -> str:
         """Of what is heard, in its order. Where the files lie and what is said of them are no part of it."""
-        return hash_of(self.key)
+        return hash_of(self.key[self.to_learn])
 
     @property
     def altered(self) -> str:
@@ -80,7 +90,7 @@ class SpeechSet:
 
 
 class SpeechStream:
-    """Utterances in keyed order; a tenth, by hash of content, is held out.
+    """Utterances in keyed order; a tenth, by hash of content, is held out. The source's own dev and test are neither.
 
     Each utterance is normalised as a whole; one longer than a row is cut at a place that changes with the epoch.
     """
@@ -91,7 +101,8 @@ class SpeechStream:
         self.key = data.key
         self.frames = np.minimum([u.frames for u in data.utterances], c.longest)
         away = held_out(self.key)
-        self.training, self.away = np.flatnonzero(~away), sampled(np.flatnonzero(away), self.key)
+        ours = data.to_learn
+        self.training, self.away = np.flatnonzero(ours & ~away), sampled(np.flatnonzero(ours & away), self.key)
         sizes_of = self.frames[self.training]
         self.order = Order(len(self.training), c.rows, seed, rank, world, sizes_of, c.bucket)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sesame.config import SpeechData
 from sesame.data import espeak, manifest, sound_folders
 from sesame.data.features import Features
@@ -18,6 +20,9 @@ from sesame.errors import UserError
 
 ROUNDED = 0.05
 """Seconds that an utterance may seem to go on after its file: manifests are rounded."""
+
+FLOATING = ("FLOAT", "DOUBLE")
+"""Samples that may be no numbers; all others are whole numbers, or are decoded from them."""
 
 
 def utterances(data: SpeechData, skips: Skips | None = None) -> list[Utterance]:
@@ -106,6 +111,10 @@ def _opened(listed: Iterable[Utterance], data: SpeechData, bad: Bad) -> Iterator
             seconds = max(0, end - first) / info.samplerate
             bad("shorter than a frame", f"{_place(where, path)}: {seconds:.4f} s are less than a frame. Leave it out.")
             continue
+        if info.subtype in FLOATING and not _finite(path, first, end):
+            place = _place(where, path)
+            bad("samples that are not finite", f"{place}: samples are NaN or infinite. Mend the file, or leave it out.")
+            continue
         digest = last[1]
         if (first, end) != (0, info.frames):
             digest = hashlib.blake2b(digest + f"{first} {end}".encode(), digest_size=8).digest()
@@ -118,6 +127,13 @@ def _opened(listed: Iterable[Utterance], data: SpeechData, bad: Bad) -> Iterator
             channels=info.channels,
             frames=frames,
         )
+
+
+def _finite(path: Path, first: int, end: int) -> bool:
+    """Whether all samples of a stretch are numbers in single precision, as which they are heard."""
+    import soundfile
+
+    return bool(np.isfinite(soundfile.read(path, start=first, stop=end, dtype="float32")[0]).all())
 
 
 def _place(where: str, path: Path) -> str:
