@@ -17,6 +17,7 @@ from sesame.config import Generate
 from sesame.engine.build import Model, load
 from sesame.engine.exchange import export_model, import_model
 from sesame.errors import UserError
+from sesame.interop import generation
 from sesame.tasks.beam import beam_search
 from sesame.tasks.decoders import CausalDecoder, decoder_of
 from sesame.tasks.generate import settings_for
@@ -158,6 +159,42 @@ def test_drawing_within_beams_is_not_known_and_said(tmp_path: Path, caplog: pyte
     (tmp_path / "generation_config.json").write_text(json.dumps(says))
     assert interop.settings_in(tmp_path) == Generate(beams=5)
     assert "not known here: do_sample with num_beams" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("says", "named"),
+    [
+        ({"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1, "forced_eos_token_id": 2}, ""),
+        ({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}, ""),
+        ({"decoder_start_token_id": 5, "eos_token_id": 2, "pad_token_id": 1}, "decoder_start_token_id"),
+        ({"forced_bos_token_id": 0, "bos_token_id": 0, "eos_token_id": 2}, "forced_bos_token_id"),
+        ({"forced_eos_token_id": 7, "eos_token_id": 2}, "forced_eos_token_id"),
+        ({"eos_token_id": [2, 3]}, "eos_token_id"),
+    ],
+)
+def test_ids_by_which_texts_would_begin_or_end_otherwise_are_said(
+    says: dict, named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "generation_config.json").write_text(json.dumps(says))
+    assert interop.settings_in(tmp_path) is None
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == [named] * bool(named)
+
+
+def test_the_length_of_an_encoder_decoders_texts_is_that_of_what_it_writes(tmp_path: Path) -> None:
+    says = {"max_length": 142, "num_beams": 4, "decoder_start_token_id": 2, "eos_token_id": 2}
+    for more, most in (({}, 141), ({"max_new_tokens": 30}, 30)):
+        (tmp_path / "generation_config.json").write_text(json.dumps(says | more))
+        assert interop.settings_in(tmp_path) == Generate(beams=4, max_tokens=most)
+    (tmp_path / "generation_config.json").write_text('{"max_length": 50, "num_beams": 4}')  # counts the prompt too
+    assert interop.settings_in(tmp_path) == Generate(beams=4)
+
+
+def test_ids_that_become_others_on_the_way_out_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    says = {"decoder_start_token_id": 0, "eos_token_id": 2, "forced_bos_token_id": 0}
+    (tmp_path / "generation_config.json").write_text(json.dumps(says))
+    written = json.loads(generation.merged(tmp_path, {"decoder_start_token_id": 2, "eos_token_id": 2}))
+    assert written == says | {"decoder_start_token_id": 2}
+    assert "decoder_start_token_id 0 (now 2)" in caplog.text and "eos" not in caplog.text
 
 
 def test_what_is_asked_for_takes_away_what_it_contradicts() -> None:
