@@ -128,6 +128,22 @@ def test_columns_come_back_as_they_were_written(tmp_path_factory: pytest.TempPat
     assert [s.words for s in conll.read(Tagging(), path, Notes(), labelled=False)] == [s.words for s in written]
 
 
+@pytest.mark.parametrize(
+    ("text", "column", "written"),
+    [
+        ("Anna NNP B-NP\nsleeps  VBZ B-VP\n", "", "Anna NNP B-NP X\nsleeps VBZ B-VP Y\n\n"),
+        ("Anna NNP B-NP\nsleeps VBZ B-VP\n", "2", "Anna X B-NP\nsleeps Y B-VP\n\n"),
+        ("New York\tNNP\nis\tVBZ\n", "3", "New York\tNNP\tX\nis\tVBZ\tY\n\n"),
+        ("Anna\nsleeps\n", "", "Anna\tX\nsleeps\tY\n\n"),
+    ],
+)
+def test_columns_keep_what_else_stands_there(text: str, column: str, written: str, tmp_path: Path) -> None:
+    found, _ = read(tmp_path, text, "in.conll", labelled=False)
+    conll.write(found, [("X", "Y")], tmp_path / "out.conll.gz", column)
+    assert gzip.decompress((tmp_path / "out.conll.gz").read_bytes()).decode() == written
+    assert conll.read(Tagging(column=column), tmp_path / "out.conll.gz", Notes())[0].tags == ("X", "Y")
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(word, min_size=4, max_size=4), st.sampled_from(["", "xpos", "8"]))
 def test_conllu_comes_back_with_new_tags_and_nothing_else_changed(

@@ -141,7 +141,7 @@ def test_it_learns_to_write_and_what_is_saved_writes_the_same(model: Model, tmp_
     assert count == 6 and metrics == before
     assert opened.predict(tmp_path / "new.jsonl", tmp_path / "out.jsonl") == 6
     said = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [list(row) for row in said] == [["key", "source", "prediction"]] * 6
+    assert [list(row) for row in said] == [["source", "prediction"]] * 6
     right = np.mean([row["prediction"] == e.label for row, e in zip(said, train, strict=False)])
     assert right == before["exact"]
 

@@ -26,7 +26,7 @@ one_line = st.text(
 
 
 def pairs(text):
-    row = st.tuples(text, text, text, text)
+    row = st.tuples(text, text, text, text.map(str.strip))  # labels are read without the spaces around them
     return st.lists(row, min_size=1, max_size=5, unique_by=lambda row: row[0])
 
 
@@ -240,6 +240,40 @@ def test_a_written_table_has_the_prediction_beside_what_was_read(tmp_path):
     }.items():
         tables.write(SINGLE, examples, added, tmp_path / name)
         assert (tmp_path / name).read_bytes().decode() == written
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "written"),
+    [
+        ("t.tsv", "key\ttext\tby\na7\tx\tme\n", "key\ttext\tby\tprediction\na7\tx\tme\tb\n"),
+        ("t.csv", "by,label,text\nme, 1 ,x\n", "by,label,text,prediction\r\nme, 1 ,x,b\r\n"),
+        ("t.jsonl", '{"label":1.0,"text":"x","of":[1]}\n', '{"label":1.0,"text":"x","of":[1],"prediction":"b"}\n'),
+    ],
+)  # fmt: skip
+def test_a_row_that_was_read_is_written_unchanged_with_the_prediction_after_it(file, name, content, written):
+    examples, _ = read(file(name, content), labelled=False)
+    out = file("out-" + name, "")
+    tables.write(SINGLE, examples, [{"prediction": "b"}], out)
+    assert out.read_bytes().decode() == written
+
+
+def test_json_lines_with_fields_of_their_own_become_a_table(file):
+    examples, _ = read(file("t.jsonl", '{"text": "x", "old": true}\n{"text": "y", "of": [1, null]}'), labelled=False)
+    out = file("out.csv", "")
+    tables.write(SINGLE, examples, [{"prediction": 0.5}] * 2, out)
+    assert out.read_bytes().decode() == 'text,old,prediction,of\r\nx,true,0.5,\r\ny,,0.5,"[1,null]"\r\n'
+
+
+def test_a_column_that_is_called_like_an_added_one_is_refused(file):
+    examples, _ = read(file("t.tsv", "text\tprediction\nx\told\n"), labelled=False)
+    with pytest.raises(UserError, match=r"t.tsv:2: there is a column 'prediction' already. Rename it"):
+        tables.write(SINGLE, examples, [{"prediction": "b"}], file("out.tsv", ""))
+
+
+def test_labels_that_differ_in_white_space_or_in_how_json_writes_them_are_one(file):
+    assert [e.label for e in read(file("t.tsv", "text\tlabel\na\tx \nb\tx\n"))[0]] == ["x", "x"]
+    lines = '{"text": "a", "label": 1}\n{"text": "b", "label": 1.0}\n{"text": "c", "label": -2.5}'
+    assert [e.label for e in read(file("t.jsonl", lines))[0]] == ["1", "1", "-2.5"]
 
 
 def test_numbers_are_written_so_that_they_read_back_exactly(tmp_path):

@@ -6,7 +6,7 @@ vector for the sequence, a dense layer with tanh, dropout, and a linear layer.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -180,6 +180,8 @@ class Regression(TextTask[Value]):
         for example in tables.read(config, path, notes, labelled):
             if example.label is None or _is_number(example.label):
                 examples.append(example)
+            elif not labelled:  # such as the ? of a row that is to be predicted
+                examples.append(replace(example, label=None))
             else:
                 notes.fault(
                     example.where,

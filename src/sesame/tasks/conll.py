@@ -7,15 +7,15 @@ sentences. CoNLL-U (universaldependencies.org/format.html): ten columns between 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from sesame import config
 from sesame.errors import UserError, nearest
+from sesame.tasks import files
 from sesame.tasks.base import Notes
-from sesame.tasks.files import contents
 
 COLUMNS = 10
 """Of a CoNLL-U line: id, form, lemma, upos, xpos, feats, head, deprel, deps, misc."""
@@ -41,6 +41,8 @@ class Sentence:
     """The line of each word."""
     rows: tuple[str, ...] = ()
     """The lines of CoNLL-U as they stood, so that they can be written with other tags; empty for other formats."""
+    columns: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """The same of CoNLL's columns."""
 
     def where_of(self, word: int) -> str:
         """`file:line` of a word."""
@@ -103,14 +105,29 @@ def read(task: config.Tagging, path: Path, notes: Notes, labelled: bool = True) 
 
 
 def write(sentences: Sequence[Sentence], tags: Sequence[Sequence[str]], path: Path, column: str = "") -> None:
-    """The sentences with `tags`: CoNLL-U with its column filled where they came from there, else word, tab, tag."""
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        for sentence, predicted in zip(sentences, tags, strict=True):
-            if sentence.rows:
-                lines = _filled(sentence.rows, predicted, _conllu_column(column, path))
-            else:
-                lines = [f"{word}\t{tag}" for word, tag in zip(sentence.words, predicted, strict=True)]
-            file.writelines(f"{line}\n" for line in [*lines, ""])
+    """The sentences with `tags`, as they were read: CoNLL-U with its column filled, CoNLL's columns with theirs filled
+    or, where none is named or there, with the tag as one more. Of plain text and what comes from no file: word, tab,
+    tag."""
+    written: list[str] = []
+    for sentence, predicted in zip(sentences, tags, strict=True):
+        if sentence.rows:
+            written += _filled(sentence.rows, predicted, _conllu_column(column, path))
+        elif sentence.columns:
+            written += [_with_tag(row, tag, column) for row, tag in zip(sentence.columns, predicted, strict=True)]
+        else:
+            written += [f"{word}\t{tag}" for word, tag in zip(sentence.words, predicted, strict=True)]
+        written.append("")
+    files.write(path, "".join(f"{line}\n" for line in written).encode())
+
+
+def _with_tag(row: str, tag: str, column: str) -> str:
+    """A line of CoNLL's columns with the tag in its place, or as one more column."""
+    cells = _cells(row)
+    if column.isdecimal() and 1 < int(column) <= len(cells):
+        cells[int(column) - 1] = tag
+    else:
+        cells.append(tag)
+    return (" " if " " in row and "\t" not in row else "\t").join(cells)
 
 
 def _filled(rows: Sequence[str], tags: Sequence[str], column: int) -> list[str]:
@@ -180,7 +197,9 @@ def _from_columns(path: Path, column: int | None, width: int, labelled: bool, bl
         words.append(_word(number, cells[0]))
         tags.append(cells[tag_at])
     lines = tuple(line.number for line in block)
-    return Sentence(str(lines[0]), f"{path}:{lines[0]}", tuple(words), tuple(tags) if labelled else None, lines)
+    rows = tuple(line.text for line in block)
+    its = tuple(tags) if labelled else None
+    return Sentence(str(lines[0]), f"{path}:{lines[0]}", tuple(words), its, lines, columns=rows)
 
 
 def _from_text(path: Path, block: _Block) -> Sentence:
@@ -272,7 +291,7 @@ def _sentences(lines: Iterator[_Line]) -> Iterator[_Block]:
 
 def _lines(path: Path) -> Iterator[_Line]:
     """The lines of a file, without the spaces at both ends (tabs stand: an empty column is a column)."""
-    for number, raw in enumerate(contents(path).split(b"\n"), 1):
+    for number, raw in enumerate(files.contents(path).split(b"\n"), 1):
         raw = raw.removesuffix(b"\r").strip(b" ")
         try:
             yield _Line(number, raw.decode() if raw.strip(b" \t\r") else "")

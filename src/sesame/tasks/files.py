@@ -1,4 +1,4 @@
-"""The bytes of a labelled file, whatever it is packed in."""
+"""The bytes of a labelled file, whatever it is packed in: read, and written."""
 
 import gzip
 import zlib
@@ -23,3 +23,9 @@ def contents(path: Path) -> bytes:
     if found.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: UTF-16 text. Convert the file to UTF-8.")
     return found.removeprefix(b"\xef\xbb\xbf")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Make `path` a file of these bytes, compressed where its name ends in .gz."""
+    # Without the time of writing in it, the same predictions are the same file.
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)

@@ -24,6 +24,7 @@ from sesame.data.tokenizer import Vocabulary
 from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.base import Backbone
+from sesame.tasks import files
 from sesame.tasks.base import Head, Notes, TaskData
 from sesame.tasks.classes import Choice, Classes, columns_of
 from sesame.tasks.network import Network
@@ -127,7 +128,7 @@ class ImageClassification(Classes[Picture]):
     def write(self, examples: Sequence[Picture], predictions: Sequence[Choice], path: Path) -> None:
         rows: list[tuple[str, ...]] = [("key", "prediction", "probability")]
         rows += [(e.key, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]
-        path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+        files.write(path, "".join("\t".join(row) + "\n" for row in rows).encode())
 
 
 # --------------------------------------------------------------------------------------------- the network

@@ -5,6 +5,7 @@ that is not trained these are all that must be kept of each layer, exactly.
 """
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,7 +23,7 @@ from sesame import config
 from sesame.data.utterance import Utterance
 from sesame.errors import UserError, nearest
 from sesame.pretext.base import Term
-from sesame.tasks import lexical, metrics
+from sesame.tasks import files, lexical, metrics
 from sesame.tasks.base import Notes
 from sesame.tasks.classification import Choice
 from sesame.tasks.hearing import Ear, Pooling
@@ -129,10 +130,9 @@ class SpokenClass(SpeechTask[Choice]):
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A TSV file with a header."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    table = io.StringIO()
+    csv.writer(table, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
+    files.write(path, table.getvalue().encode())
 
 
 def place(utterance: Utterance) -> str:

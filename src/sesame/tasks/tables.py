@@ -5,11 +5,10 @@ has a header and standard quoting (RFC 4180), so a text may hold line ends. All 
 """
 
 import csv
-import gzip
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import msgspec
 
 from sesame import config
 from sesame.errors import UserError, nearest
+from sesame.tasks import files
 from sesame.tasks.base import Notes
-from sesame.tasks.files import contents
 
 LONGEST = 2**31 - 1
 """Characters that a field of a CSV file may have; `csv` by itself refuses texts of more than 131,072."""
@@ -37,6 +36,8 @@ class TextExample:
     text: str
     pair: str | None = None
     label: str | None = None
+    row: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """All columns of its row as they stand in the file, to be written again; empty of what comes from no file."""
 
 
 # ------------------------------------------------------------------------------------------- reading
@@ -92,8 +93,8 @@ class _Row:
 
 
 def _example(record: Mapping[str, Any], where: str, columns: config.Table, labelled: bool) -> TextExample:
-    label = _field(record, columns.label) if labelled or record.get(columns.label) is not None else ""
-    if labelled and not label.strip():
+    label = _field(record, columns.label).strip() if labelled or record.get(columns.label) is not None else ""
+    if labelled and not label:
         raise _Fault("no label", f"the column {columns.label!r} is empty. Give the row a label, or leave it out.")
     key = _field(record, columns.key) if columns.key else where.rpartition(":")[2]
     if not key.strip():
@@ -103,7 +104,8 @@ def _example(record: Mapping[str, Any], where: str, columns: config.Table, label
         where,
         _text(record, columns.text),
         _text(record, columns.pair) if columns.pair else None,
-        label if label.strip() else None,
+        label or None,
+        record,
     )
 
 
@@ -123,6 +125,8 @@ def _field(record: Mapping[str, Any], column: str) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()  # as JSON has it
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # 1.0 is 1, in JSON as in Python
     if isinstance(value, str | int | float):
         return str(value)
     raise _Fault("not a plain value", f"the field {column!r} holds {value!r}. A text or a number was expected.")
@@ -191,7 +195,7 @@ def _kind(path: Path) -> str:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a file without their ends; bytes that are not UTF-8 are kept as surrogates, for `_check_utf8`."""
-    data = contents(path)
+    data = files.contents(path)
     if not data.strip():
         raise UserError(f"{path}: the file is empty.")
     if b"\0" in data:
@@ -246,28 +250,43 @@ def write(
 ) -> None:
     """A table of `examples` with the columns `added`, in the format that the name of `path` says.
 
-    The columns have the names that `columns` gives them, so `read` reads the file. A label that is not known is left
-    empty (JSON: null); there is no such column where no label is known. Raises UserError for a text with a tab or a
-    line end in a TSV file, which cannot hold it.
+    The rows are those that were read, unchanged. Of examples that come from no file they have the names that `columns`
+    gives them, so `read` reads the file: a label that is not known is left empty (JSON: null), and there is no such
+    column where no label is known. Raises UserError where a row has a column of an added one's name already, and for a
+    text with a tab or a line end in a TSV file, which cannot hold it.
     """
     kind = _kind(path)
     labelled = any(example.label is not None for example in examples)
-    records: list[dict[str, str | float | None]] = []
+    records: list[dict[str, Any]] = []
     for example, more in zip(examples, added, strict=True):
-        record: dict[str, str | float | None] = {columns.key or "key": example.key, columns.text: example.text}
-        if columns.pair:
-            record[columns.pair] = example.pair
-        if labelled:
-            record[columns.label] = example.label
+        record = dict(example.row) or _row_of(example, columns, labelled)
+        for name in more:
+            if name in record:
+                raise UserError(f"{example.where}: there is a column {name!r} already. Rename it, or leave it out.")
         records.append({**record, **more})
     if kind == "jsonl":
         written = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
     else:
-        names = list(records[0]) if records else []
-        rows = [names, *(["" if value is None else str(value) for value in record.values()] for record in records)]
+        names = list(dict.fromkeys(name for record in records for name in record))  # JSON lines may have fields apiece
+        rows = [names, *([_cell(record.get(name)) for name in names] for record in records)]
         written = (_as_tsv(rows, path) if kind == "tsv" else _as_csv(rows)).encode()
-    # Without the time of writing in it, the same predictions are the same file.
-    path.write_bytes(gzip.compress(written, mtime=0) if path.suffix == ".gz" else written)
+    files.write(path, written)
+
+
+def _row_of(example: TextExample, columns: config.Table, labelled: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {columns.key or "key": example.key, columns.text: example.text}
+    if columns.pair:
+        row[columns.pair] = example.pair
+    if labelled:
+        row[columns.label] = example.label
+    return row
+
+
+def _cell(value: Any) -> str:
+    """What a table has for a value of JSON: a text as it is, null as nothing, all else as JSON writes it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _as_tsv(rows: list[list[str]], path: Path) -> str:
