@@ -24,6 +24,8 @@ from sesame.tasks.images import ImageClassification, ImageNetwork, LinearHead, P
 from sesame.tasks.loss_curve import loss_curve
 from sesame.tasks.network import Network
 from sesame.tasks.sequences import batch_of
+from sesame.tasks.span_qa import NO_ANSWER, SpanQA
+from sesame.tasks.squad import Question
 
 QUICK = FineTune(epochs=2.0, min_steps=0, rows=12, lr=3e-3, evaluations=2)
 
@@ -146,12 +148,34 @@ def test_what_the_task_chooses_on_dev_is_kept_with_the_network(small):
     class Choosing(Classification):
         def tuned(self, dev, predictions):
             assert [len(dev), len(predictions)] == [8, 8]
-            return Classification(config.Classification(metric="macro_f1"), self.labels)
+            return Classification(config.Classification(metric="macro_f1"), self.labels), predictions
 
     model, encoded = small
     data = task_data(kind=Choosing)
     network = network_of("pretrained", model, data.task, 0, 0.1)
     assert fine_tune(network, replace(encoded, data=data), QUICK).task.metric == "macro_f1"
+
+
+def test_a_threshold_is_fitted_at_every_look_and_the_score_on_dev_is_that_with_it():
+    model = make(init=0.05)
+    texts = ["the list is sorted in order.", "every item of the list is empty.", "a value and a list return none."]
+    asked = [
+        Question(f"{n}", f"here: {n}", "the value?", text, () if n % 3 else (text[-6:],), () if n % 3 else
+                 (len(text) - 6,), bool(n % 3))
+        for n, text in enumerate(texts * 4)
+    ]  # fmt: skip
+    task = SpanQA(config.SpanQA(), (NO_ANSWER,))
+    encoded = encode(model, TaskData("asked", task, asked, asked, asked, Notes()))
+    network = network_of("pretrained", model, task, 0, 0.0)
+    with torch.no_grad():
+        network.head.out.bias.fill_(9.0)
+        network.head.out.weight *= 30
+    found = fine_tune(network, encoded, FineTune(epochs=2.0, min_steps=0, rows=12, lr=1e-9, evaluations=2))
+    assert found.task.config.null_threshold not in (None, 0.0)
+    assert found.best.dev == found.test(encoded)
+    set_by_user = SpanQA(config.SpanQA(null_threshold=0.25), (NO_ANSWER,))
+    encoded = replace(encoded, data=replace(encoded.data, task=set_by_user))
+    assert fine_tune(network, encoded, QUICK).task.config.null_threshold == 0.25
 
 
 # -------------------------------------------------------------------------------------------- what is trained

@@ -154,7 +154,7 @@ def test_the_comparison_has_every_row_and_the_model_can_be_saved_and_used(digits
     examples = digits.test[:20]
     pictures = kept.task.encode(examples, None, 0, Notes())
     np.testing.assert_array_equal(opened.network.scores(pictures, 0), found.best.network.scores(pictures, 0))
-    kept.task.write(examples, opened._predict(examples, Notes()), tmp_path / "out.tsv")
+    kept.task.write(*opened._predict(examples, Notes()), tmp_path / "out.tsv")
     rows = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
     assert rows[0] == ["key", "prediction", "probability"] and [row[0] for row in rows[1:]] == [e.key for e in examples]
 
@@ -227,6 +227,8 @@ def test_a_saved_model_reads_images_as_its_own_were_and_refuses_those_it_cannot(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write(tmp_path / "pets", channels=1)
     data = open_task(str(tmp_path / "pets"), kind="images")
+    recipe = msgspec.structs.replace(model.recipe, backbone=config.ConvNet(channels=(6, 10), in_channels=1))
+    model = Model(building.build(recipe, recipe.data), None, recipe, 0)
     task, network = data.task, network_of("pretrained", model, data.task, 0, 0.0)
     assert (task.config.size, task.config.channels) == (8, 1)
     card = Card(name="pets", task=task.config, labels=task.labels, backbone=network.backbone.config, length=0,

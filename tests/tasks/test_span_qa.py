@@ -1,5 +1,6 @@
 """Span question answering: texts to windows and back, the loss, "no answer", what cannot be read."""
 
+import gzip
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from sesame import config
 from sesame.data.tokenizer import BERT_SPECIAL, Vocabulary, train, wordpiece
 from sesame.errors import UserError
 from sesame.tasks.base import Notes
+from sesame.tasks.network import readable
 from sesame.tasks.sequences import batch_of
 from sesame.tasks.span_qa import NO_ANSWER, Answer, SpanQA, windows
 from sesame.tasks.squad import Question
@@ -177,11 +179,12 @@ def test_no_answer_is_given_only_above_the_threshold_and_only_where_training_had
 def test_the_threshold_is_that_with_the_best_f1_on_dev():
     dev = [qa("Ada wrote.", "Ada", key="1"), qa("Ada wrote.", key="2", impossible=True), qa("Ada is.", "Ada", key="3")]
     said = [Answer("", "Ada", 1.5), Answer("", "wrote", 3.0), Answer("Ada", "Ada", -1.0)]
-    tuned = task((NO_ANSWER,)).tuned(dev, said)
+    tuned, decided = task((NO_ANSWER,)).tuned(dev, said)
     assert 1.5 <= tuned.config.null_threshold < 3.0
     assert tuned.labels == (NO_ANSWER,)
-    plain = task()
-    assert plain.tuned(dev, said) is plain
+    assert [answer.text for answer in decided] == ["Ada", "", "Ada"]
+    for kept in (task(), task((NO_ANSWER,), null_threshold=0.5)):  # "" is never said; a threshold was set
+        assert kept.tuned(dev, said) == (kept, said)
 
 
 def test_a_token_in_several_windows_starts_answers_where_it_has_most_context():
@@ -215,7 +218,9 @@ def test_a_question_longer_than_the_window_is_an_error_or_a_counted_skip():
     made = room.encode(asked, VOCABULARY, 22, notes)
     assert notes.counts["skipped: question longer than the window"] == 1
     assert made.owner.tolist() == [1]
-    assert [answer.text for answer in room.decode(asked, made, made.target * 9.0)] == ["", "wrote"]
+    read, made = readable(asked, made)
+    assert read == asked[1:] and made.owner.tolist() == [0]
+    assert [answer.text for answer in room.decode(read, made, made.target * 9.0)] == ["wrote"]
     with pytest.raises(UserError, match="none of the 1 questions can be read with 22 tokens"):
         room.encode(asked[:1], VOCABULARY, 22, notes)
     with pytest.raises(UserError, match="finds no token in the text"):
@@ -237,6 +242,8 @@ def test_a_question_without_an_answer_where_training_had_none_is_a_fault():
         task().check(asked, Notes())
     notes = Notes(skip=True)
     assert task().check(asked, notes) == asked[:1] and notes.counts.total() == 1
+    with pytest.raises(UserError, match="no question is left that has an answer"):
+        task().check(asked[1:], notes)
     assert task((NO_ANSWER,)).check(asked, Notes()) == asked
 
 
@@ -261,6 +268,9 @@ def test_predictions_are_written_as_squads_script_reads_them(tmp_path):
     task().write([qa(key="1"), qa(key="2")], [Answer("山水"), Answer("")], path)
     assert json.loads(path.read_text(encoding="utf-8")) == {"1": "山水", "2": ""}
     assert "山水" in path.read_text(encoding="utf-8")
+    packed = tmp_path / "predictions.json.gz"
+    task().write([qa(key="1")], [Answer("山水")], packed)
+    assert json.loads(gzip.decompress(packed.read_bytes())) == {"1": "山水"}
 
 
 def test_questions_without_answers_are_read_for_prediction(tmp_path):

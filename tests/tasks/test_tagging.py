@@ -156,6 +156,8 @@ def test_a_tag_never_seen_in_training_is_said_with_its_line_or_skipped_and_count
     notes = Notes(skip=True)
     assert task.check([good, bad], notes) == [good]
     assert dict(notes.counts) == {"skipped: a tag never seen in training": 1}
+    with pytest.raises(UserError, match="no sentence is left whose tags were all seen in training"):
+        task.check([bad], notes)
 
 
 def test_what_is_measured_follows_from_the_tags() -> None:

@@ -99,8 +99,9 @@ class SpanQA(TaskFiles, frozen=True, kw_only=True, tag="span-qa"):
     """Tokens an answer may have."""
     best: Positive = 20
     """Starts, and ends, of each window that are considered."""
-    null_threshold: float = 0.0
-    """"No answer" is given where its score exceeds the best answer's by more than this (SQuAD 2.0)."""
+    null_threshold: float | None = None
+    """"No answer" is given where its score exceeds the best answer's by more than this (SQuAD 2.0). Unset: what is best
+    on dev."""
 
 
 class Seq2Seq(TaskFiles, frozen=True, kw_only=True, tag="seq2seq"):

@@ -173,9 +173,10 @@ class Task(ABC, Generic[E, P]):
     def metrics(self, examples: Sequence[E], predictions: Sequence[P]) -> dict[str, float]:
         """Scores against the labels, in 0..1 (correlations: -1..1)."""
 
-    def tuned(self, dev: Sequence[E], predictions: Sequence[P]) -> "Task[E, P]":
-        """The task with what is chosen on dev once a network is trained, such as a threshold. The default has none."""
-        return self
+    def tuned(self, dev: Sequence[E], predictions: Sequence[P]) -> "tuple[Task[E, P], list[P]]":
+        """The task with what is chosen on dev for a network, such as a threshold, and the predictions as they are with
+        it. The default chooses nothing."""
+        return self, list(predictions)
 
     @abstractmethod
     def write(self, examples: Sequence[E], predictions: Sequence[P], path: Path) -> None:

@@ -21,7 +21,7 @@ from sesame.engine.build import Model
 from sesame.errors import UserError
 from sesame.models.transformer import Transformer
 from sesame.tasks.base import Encodings, Notes, Task, TaskData
-from sesame.tasks.network import Network, predict
+from sesame.tasks.network import Network, predict, readable
 from sesame.tasks.reading import model_for, name, positions, reach
 
 log = logging.getLogger(__name__)
@@ -102,10 +102,12 @@ def encode_raw(model: Model, data: TaskData[Any, Any], length: int = 0) -> Encod
 
 
 def _encoded(data: TaskData[Any, Any], vocabulary: Any, length: int) -> Encoded:
-    train, dev, test = (
-        data.task.encode(part, vocabulary, length, data.notes) for part in (data.train, data.dev, data.test)
+    (train, its_train), (dev, its_dev), (test, its_test) = (
+        readable(part, data.task.encode(part, vocabulary, length, data.notes))
+        for part in (data.train, data.dev, data.test)
     )
-    return Encoded(data, train, dev, test, vocabulary.pad, length)
+    data = replace(data, train=train, dev=dev, test=test)
+    return Encoded(data, its_train, its_dev, its_test, vocabulary.pad, length)
 
 
 def fine_tune(
@@ -133,10 +135,9 @@ def fine_tune(
     schedule = schedule_of(settings)
     optimizer = optim.Optimizer(network, schedule, layer_rates(network, settings.layer_decay))
     evaluations: list[Evaluation] = []
-    best, since = None, 0
+    best, best_task, since = None, task, 0
     whole = {**optimizer.named, **dict(network.named_buffers())}  # batch norm's statistics go with the weights
     kept: dict[str, Tensor] = {}
-    said: list[Any] = []
     total, things, began = torch.zeros(()), 0, time.monotonic()
     for step, some in zip(range(steps), batches(chosen, settings.rows, seed), strict=False):
         network.train()
@@ -154,13 +155,14 @@ def fine_tune(
         if not math.isfinite(train_loss):
             raise Diverged(f"{encoded.data.name}: the loss of step {step + 1} is not finite. Try a lower --lr.")
         predictions = predict(task, network, encoded.data.dev, encoded.dev, encoded.pad)
-        dev = task.metrics(encoded.data.dev, predictions)
+        tuned, predictions = task.tuned(encoded.data.dev, predictions)
+        dev = tuned.metrics(encoded.data.dev, predictions)
         now = Evaluation((step + 1) / an_epoch, step + 1, time.monotonic() - began, train_loss, dev)
         evaluations.append(now)
         tell(now)
         total, things, since = torch.zeros(()), 0, since + 1
         if best is None or dev[task.metric] > best.dev[task.metric]:
-            best, said, since = now, predictions, 0
+            best, best_task, since = now, tuned, 0
             kept = {key: value.detach().clone() for key, value in whole.items()}
         if settings.patience and since >= settings.patience:
             break
@@ -168,7 +170,7 @@ def fine_tune(
     with torch.no_grad():
         for key, value in whole.items():
             value.copy_(kept[key])
-    return Tuning(network.eval(), task.tuned(encoded.data.dev, said), tuple(evaluations), best)
+    return Tuning(network.eval(), best_task, tuple(evaluations), best)
 
 
 def batches(chosen: Int[np.ndarray, " chosen"], rows: int, seed: int) -> Iterator[Int[np.ndarray, " some"]]:

@@ -99,10 +99,22 @@ def groups_of(lengths: Int[np.ndarray, " sequence"]) -> list[Int[np.ndarray, " c
     return np.split(order, np.flatnonzero(np.diff(number)) + 1)
 
 
+def readable(examples: Sequence[Any], read: Any) -> tuple[list[Any], Any]:
+    """The examples that `read`, their `Encodings`, holds something of, and it with these as its owners.
+
+    The others were at fault and skipped when they were encoded: they are neither predicted nor scored. Raises UserError
+    where there is nothing to read of any.
+    """
+    owners, owner = np.unique(read.owner, return_inverse=True)
+    if not len(owners):
+        raise UserError(f"none of the {len(examples)} examples can be read. Choose a greater --length.")
+    if len(owners) == len(examples):
+        return list(examples), read
+    return [examples[i] for i in owners], replace(read, owner=owner)
+
+
 def predict(
     task: Task[Any, Any], network: Network, examples: Sequence[Any], sequences: Encodings, pad: int
 ) -> list[Any]:
-    """One prediction an example. Raises UserError where not one example gave a sequence to read."""
-    if not len(sequences):
-        raise UserError(f"none of the {len(examples)} examples can be read. Choose a greater --length.")
+    """One prediction an example."""
     return task.decode(examples, sequences, network.scores(sequences, pad))

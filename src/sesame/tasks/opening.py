@@ -219,7 +219,8 @@ def hold_out(name: str, task: Task[E, Any], train: list[E], notes: Notes) -> tup
     for number in keyed_order([train[group[0]] for group in groups], "held-out dev"):
         if len(held) + len(groups[number]) <= len(train) // 10:
             held.update(groups[number])
-    held = held or set(min(groups, key=len))
+    smallest = min(groups, key=len)
+    held = held or set(smallest)
     notes.counts["held out of train as dev"] = len(held)
     log.info("%s has no dev file: %d of %d training examples are held out", name, len(held), len(train))
     train, dev = [x for i, x in enumerate(train) if i not in held], [x for i, x in enumerate(train) if i in held]

@@ -10,7 +10,7 @@ so that "the answer is not here" has one score for all questions, which the span
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -26,7 +26,7 @@ from sesame.config import SpanQA as Config
 from sesame.data.tokenizer import Vocabulary
 from sesame.errors import UserError
 from sesame.pretext.base import Term
-from sesame.tasks import span_lexical
+from sesame.tasks import files, span_lexical
 from sesame.tasks.base import Head, Notes, Task
 from sesame.tasks.qa_metrics import Score, cmrc_score, squad_score
 from sesame.tasks.sequences import Sequences, TaskBatch
@@ -111,7 +111,10 @@ class SpanQA(Task[Question, Answer]):
                     "the text holds no answer to it, but every training question has one. "
                     "Leave such questions out, or train on some.",
                 )
-        return [question for question in examples if not question.impossible]
+        answered = [question for question in examples if not question.impossible]
+        if not answered:
+            raise UserError("no question is left that has an answer, as all of training have. Give some that have one.")
+        return answered
 
     def content(self, example: Question) -> str:
         return example.context
@@ -181,12 +184,10 @@ class SpanQA(Task[Question, Answer]):
     def decode(
         self, examples: Sequence[Question], sequences: Windows, scores: Float[np.ndarray, "read 2"]
     ) -> list[Answer]:
-        """The best span of each example's windows, or "". An example without a window (see `encode`) is given ""."""
+        """The best span of each example's windows, or "". Every example has a window (`network.readable`)."""
         owned = np.searchsorted(sequences.owner, np.arange(len(examples) + 1))
         return [
             self._answer(question, sequences, scores, sequences.read_offsets[first : last + 1])
-            if last > first
-            else Answer("")
             for question, (first, last) in zip(examples, pairwise(owned.tolist()), strict=True)
         ]
 
@@ -215,18 +216,20 @@ class SpanQA(Task[Question, Answer]):
             margin = texts[""] - score
         share = probabilities(np.array(list(texts.values()))).tolist()
         choices = sorted(zip(texts, share, strict=True), key=lambda choice: -choice[1])
-        unanswered = bool(self.labels) and margin > self.config.null_threshold
+        unanswered = bool(self.labels) and margin > (self.config.null_threshold or 0.0)
         return Answer("" if unanswered else span, span, margin, tuple(choices))
 
-    def tuned(self, dev: Sequence[Question], predictions: Sequence[Answer]) -> "SpanQA":
-        """With the threshold of "no answer" that gives the best F1 on `dev`; as it is where "" is never said."""
-        if not self.labels:
-            return self
+    def tuned(self, dev: Sequence[Question], predictions: Sequence[Answer]) -> "tuple[SpanQA, list[Answer]]":
+        """With the threshold of "no answer" that gives the best F1 on `dev`; as it is where one is set, and where "" is
+        never said."""
+        if not self.labels or self.config.null_threshold is not None:
+            return self, list(predictions)
         margin = np.array([answer.null_margin for answer in predictions])
         answered = np.array([self.score(q, answer.span)[1] for q, answer in zip(dev, predictions, strict=True)])
         unanswered = np.array([self.score(question, "")[1] for question in dev])
         threshold = best_threshold(margin, answered, unanswered)
-        return SpanQA(msgspec.structs.replace(self.config, null_threshold=threshold), self.labels)
+        said = [replace(a, text="" if a.null_margin > threshold else a.span) for a in predictions]
+        return SpanQA(msgspec.structs.replace(self.config, null_threshold=threshold), self.labels), said
 
     # ------------------------------------------------------------------------------------------ scoring
     def score(self, question: Question, prediction: str) -> Score:
@@ -251,7 +254,7 @@ class SpanQA(Task[Question, Answer]):
     def write(self, examples: Sequence[Question], predictions: Sequence[Answer], path: Path) -> None:
         """SQuAD's prediction file: a JSON object of texts by question id."""
         said = {question.key: answer.text for question, answer in zip(examples, predictions, strict=True)}
-        path.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        files.write(path, (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode())
 
     # -------------------------------------------------------------------------------- without a backbone
     def majority(self, train: Sequence[Question], test: Sequence[Question]) -> list[Answer]:

@@ -98,6 +98,8 @@ class Tagging(Task[Sentence, Tags]):
                 "a tag never seen in training",
                 f"{word!r} has the tag {tag!r}, which no word has in training.{nearest(tag, self.labels)}",
             )
+        if not kept:
+            raise UserError("no sentence is left whose tags were all seen in training. Is the tag in another column?")
         return kept
 
     def content(self, example: Sentence) -> Tags:

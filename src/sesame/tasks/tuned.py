@@ -21,7 +21,7 @@ from sesame.models.upstream import Upstream
 from sesame.tasks.arms import HEAD_ALONE
 from sesame.tasks.base import Notes, Task
 from sesame.tasks.hearing import Ear, Listener
-from sesame.tasks.network import Network, predict
+from sesame.tasks.network import Network, predict, readable
 from sesame.tasks.opening import class_of
 from sesame.tasks.writer import Writer
 
@@ -75,19 +75,24 @@ class Tuned:
         """How many labelled examples `file` has, and the metrics on them. `notes` is told what is skipped or cut."""
         notes = notes or Notes()
         examples = self.task.check(self.task.read(self.card.task, Path(file), notes), notes)
-        return len(examples), self.task.metrics(examples, self._predict(examples, notes))
+        examples, predictions = self._predict(examples, notes)
+        return len(examples), self.task.metrics(examples, predictions)
 
     def predict(self, file: Path | str, out: Path | str, notes: Notes | None = None) -> int:
         """Write predictions for the examples of `file` to `out`, in the format they came in; returns how many."""
         notes = notes or Notes()
         examples = self.task.read(self.card.task, Path(file), notes, labelled=False)
-        self.task.write(examples, self._predict(examples, notes), Path(out))
+        examples, predictions = self._predict(examples, notes)
+        self.task.write(examples, predictions, Path(out))
         return len(examples)
 
-    def _predict(self, examples: list[Any], notes: Notes) -> list[Any]:
+    def _predict(self, examples: list[Any], notes: Notes) -> tuple[list[Any], list[Any]]:
+        """The examples that can be read, and a prediction for each."""
         self.task.check_model(self.network.backbone, examples)
         sequences = self.task.encode(examples, self.vocabulary, self.card.length, notes)
-        return predict(self.task, self.network, examples, sequences, self.vocabulary.pad if self.vocabulary else 0)
+        examples, sequences = readable(examples, sequences)
+        pad = self.vocabulary.pad if self.vocabulary else 0
+        return examples, predict(self.task, self.network, examples, sequences, pad)
 
 
 def open_tuned(path: Path | str) -> Tuned:
