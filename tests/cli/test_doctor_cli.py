@@ -82,10 +82,13 @@ def test_a_checkpoint_is_examined_as_it_was(views, capsys):
     assert first["checks"]["gain over a random network"]["value"] == 0.0
 
 
-def test_a_text_run_that_begins_with_its_word_counts_is_past_the_plateau(made, capsys):
-    (found,) = told(made[0] / "run", capsys=capsys)
+def test_a_text_run_that_begins_with_its_word_counts_has_learned_what_is_better_than_its_start(made, capsys):
+    run = made[0] / "run"
+    first, found = told(run / "checkpoints" / "step-00000000", run, capsys=capsys)
+    begun, loss = (one["checks"]["loss (masked LM)"] for one in (first, found))
+    assert begun["state"] == "doubtful" and "no better than at its start" in begun["reading"]
+    assert loss["state"] == "healthy" and "its own start" in loss["expected"]
     checks = found["checks"]
-    assert checks["loss (masked LM)"]["state"] == "healthy"
     assert checks["repeated data"]["state"] == "healthy" and checks["idle heads"]["state"] in ("healthy", "doubtful")
     assert checks["gain over raw features"]["state"] == "not examined"
 

@@ -80,6 +80,18 @@ def test_a_loss_on_the_plateau_is_ill_once_all_steps_are_done():
     assert training.against(WORDS, math.nan, True).state != "healthy"
 
 
+def test_a_loss_that_starts_below_the_level_is_measured_from_its_start():
+    start = WORDS.plateau * (1 - 2 * bands.PLATEAU)
+    edge = start * (1 - bands.PLATEAU)
+    assert training.against(WORDS, start, True).state == "healthy"  # nobody knows how it began
+    assert training.against(WORDS, edge - HAIR, True, start).state == "healthy"
+    still = training.against(WORDS, edge + HAIR, True, start)
+    assert still.state == "ill" and "no better than at its start" in still.reading and "mimetic" not in still.advice
+    assert training.against(WORDS, start, False, start).state == "doubtful"
+    above = WORDS.plateau + 1.0
+    assert training.against(WORDS, edge, True, above) == training.against(WORDS, edge, True)
+
+
 def test_where_all_targets_are_one_there_is_no_way_to_measure_along():
     one = Level("hubert", 0.0, "by the frequency of codes alone")
     for found in (training.against(one, 0.5, True), training.along(rows(0.7, 0.5), rows(0.7, 0.5), [one])):

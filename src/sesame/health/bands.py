@@ -9,7 +9,8 @@ speech was among them.
 # ------------------------------------------------------------------------------------------------ the loss
 PLATEAU = 0.03
 """Share of the way from the level that needs no context down to the lowest loss there is. A masked LM stays at the
-entropy of single words, sometimes for thousands of steps, before it begins to use what stands around."""
+entropy of single words, sometimes for thousands of steps, before it begins to use what stands around. The way begins
+at the first weights' own loss where that is lower: word counts and a mimetic start are not learned."""
 TOO_GOOD = 0.98
 """The same share, of methods without negatives: one output for all images is a perfect answer (Grill et al. 2020,
 section 3.1; Chen & He 2021, figure 2, where the loss reaches its minimum at once)."""

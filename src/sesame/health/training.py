@@ -1,7 +1,9 @@
 """What the log says: the loss against a reference, along the run and beside training's, repeated data, the gradient."""
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from sesame.data.text import TextSet
 from sesame.errors import UserError
@@ -29,7 +31,7 @@ def checks(patient: Patient) -> Iterator[Check]:
         yield not_examined(LOSS, found)
     else:
         for level in found:
-            yield against(level, loss_of(level, patient), patient.ended)
+            yield against(level, loss_of(level, patient), patient.ended, start_of(level, patient))
     fixed = found if isinstance(found, list) and not any(level.moving for level in found) else []
     yield along(patient.held_out, patient.training, fixed)
     if patient.kind == "text":  # images and sounds are meant to be seen for hundreds of epochs, never twice alike
@@ -52,6 +54,18 @@ def loss_of(level: Level, patient: Patient) -> float | None:
     return next((float(row[key]) for row in rows[-1:] if (key := f"{level.term}.loss") in row), None)
 
 
+def start_of(level: Level, patient: Patient) -> float:
+    """The held-out loss before the first step, which freshly drawn weights owe to how they were drawn.
+
+    Infinite for weights that began as another run's, which may know nearly all that there is, and where the held-out
+    loss is not what goes with the level, or may rise while all is well.
+    """
+    if level.training or level.moving or level.loss is not None or patient.run.config.origin:
+        return math.inf
+    key = f"{level.term}.loss"
+    return next((float(row[key]) for row in patient.held_out if row["step"] == 0 and key in row), math.inf)
+
+
 # ------------------------------------------------------------------------------------------------ the run
 def how_it_ended(state: str, reason: str) -> Check:
     """Whether training stopped by itself. What is not finite stops it (engine/loop.py), and says what to try."""
@@ -72,10 +86,17 @@ def how_it_ended(state: str, reason: str) -> Check:
 
 
 # ----------------------------------------------------------------------------------------------- the loss
-def against(level: Level, loss: float | None, ended: bool) -> Check:
-    """A loss beside the level that needs no context. `ended`: the run has done all its steps."""
+def against(level: Level, loss: float | None, ended: bool, start: float = math.inf) -> Check:
+    """A loss beside the level that needs no context, or where that is lower beside its own `start`.
+
+    `ended`: the run has done all its steps.
+    """
     name = f"{LOSS} ({wording.term(level.term)})"
     expected = f"below {level.plateau:.3g} ({level.what})"
+    given = start < level.plateau
+    if given:  # with the first weights: it is not learned
+        expected = f"below {start:.3g} (its own start; {level.plateau:.3g} {level.what})"
+        level = replace(level, plateau=start)
     if not level.way > 0:
         return not_examined(name, ALIKE)
     if loss is None:
@@ -85,13 +106,14 @@ def against(level: Level, loss: float | None, ended: bool) -> Check:
     reading = f"{loss:.3g}{where}, {max(progress, 0):.0%} of the way to {level.lowest:.3g}"
     if not progress >= bands.PLATEAU:  # NaN, too
         state: State = "ill" if ended else "doubtful"
-        reading = f"{loss:.3g}{where}: on the plateau" if progress > -bands.PLATEAU else f"{loss:.3g}{where}: above it"
+        stays = "no better than at its start" if given else "on the plateau"
+        reading = f"{loss:.3g}{where}: {stays if progress > -bands.PLATEAU else 'above it'}"
         advice = (
             "It has learned nothing yet that the data's frequencies do not say. Train for longer; if it stays there, "
             "try a higher --optimizer.lr with a longer --optimizer.warmup, or a lower one where the gradient norm "
             "jumps."
         )
-        if level.term == "masked_lm":
+        if level.term == "masked_lm" and not given:
             advice += " --pretext.embeddings counts and --backbone.start mimetic start off the plateau."
         return Check(name, state, reading, expected, advice, loss)
     if level.moving and progress > bands.TOO_GOOD:
