@@ -32,6 +32,13 @@ def test_a_code_is_the_nearest_of_all_unit_codes_to_the_unit_projection() -> Non
     )
 
 
+def test_codes_are_the_same_in_lower_precision() -> None:
+    pretext, frames = objective(config.BestRq()).pretext, torch.randn(200, FEATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        lower = pretext.codes(frames)
+    assert torch.equal(lower, pretext.codes(frames))
+
+
 def test_the_input_is_normalised_per_utterance_and_dimension_and_padding_has_no_part_in_it() -> None:
     given = batch((40, 11))
     given.frames[0] = given.frames[0] * np.arange(1, FEATURES + 1) + 3.0

@@ -60,8 +60,12 @@ class BestRq(Pretext):
 
     @torch.no_grad()
     def codes(self, frames: Float[Tensor, "frame feature"]) -> Int[Tensor, " frame"]:
-        """The nearest code of each frame, by cosine: the codes have length 1, and the frame's own changes nothing."""
-        return (frames @ self.projection @ self.codebook.T).argmax(-1)
+        """The nearest code of each frame, by cosine: the codes have length 1, and the frame's own changes nothing.
+
+        In single precision under autocast, too: in bfloat16 many of the nearest codes are as near as each other.
+        """
+        with torch.autocast(frames.device.type, enabled=False):
+            return (frames.float() @ self.projection.float() @ self.codebook.float().T).argmax(-1)
 
 
 def normalised(batch: SpeechBatch) -> Float[np.ndarray, "row time feature"]:
