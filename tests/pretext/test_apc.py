@@ -1,6 +1,7 @@
 """APC: the loss against a double loop over frames, no look at the future, no weight on padding."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import msgspec
@@ -108,6 +109,22 @@ def test_it_learns_to_predict_chirps_better_than_repeating_the_last_frame(tmp_pa
     repeated = np.abs(np.concatenate(now) - split.target["future"].numpy()).mean()
     term = whole.eval()(split)["apc"]
     assert float(term.sum.detach()) / term.count < 0.9 * repeated
+
+
+def test_clips_too_short_to_predict_anything_are_counted_and_nothing_else_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = SpeechSet(config.SpeechData(source=str(write_chirps(tmp_path)), mels=20, length=128))
+    sizes = SpeechStream(data, 0).frames[SpeechStream(data, 0).training]
+    for ahead in (int(sizes.max()), 600):
+        with pytest.raises(UserError, match=rf"more than {ahead} frames.*--pretext\.ahead"):
+            objective(ahead).pretext.stream(data, 0)
+    with caplog.at_level(logging.INFO):
+        objective(int(sizes.max()) - 1).pretext.stream(data, 0)
+    assert f"of {len(sizes)} training utterances have no more than {sizes.max() - 1} frames" in caplog.text
+    caplog.clear()
+    objective(1).pretext.stream(data, 0)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("wrong", [{"causal": False}, {"input": "tokens", "vocab": 9}])
