@@ -135,6 +135,17 @@ def test_repeated_text_is_held_against_a_run_only_where_the_held_out_loss_tells(
     assert training.passes(40.0, [], rows(2.0)).state == "doubtful"
 
 
+def test_single_lines_of_the_log_change_no_verdict():
+    falling = [5 - 0.1 * i for i in range(20)]
+    falling[0], falling[-1] = 3.0, 5.0  # two lines that say the opposite
+    held_out = [{"step": 0, "loss": 3.0}, {"step": 200, "loss": 6.0}]
+    assert "by heart" in training.along(held_out, rows(*falling), [WORDS]).advice
+    assert "diverges" in training.along(held_out, rows(*falling[::-1]), [WORDS]).advice
+    for last in (1.8, 2.0, 2.2):
+        theirs = rows(*[2.0] * 59, last)
+        assert training.passes(2 * bands.EPOCHS, rows(2 * (1 + bands.GAP / 2)), theirs).state == "healthy"
+
+
 def test_a_gradient_norm_may_neither_jump_nor_grow_nor_vanish():
     calm = [1.0, 1.1] * 18
     assert (

@@ -147,7 +147,8 @@ def along(held_out: Sequence[Row], training: Sequence[Row], fixed: Sequence[Leve
         return Check(TREND, state, f"{last:.3g}, {lowest_of_all}{falling}", expected, "", risen)
     reading = f"{last:.3g}, up from {lowest:.3g} at step {at:,}"
     since = [row["loss"] for row in training if row["step"] >= at]
-    learning = len(since) > 1 and since[-1] < since[0]
+    few = max(1, len(since) // 4)  # a single line is too noisy to tell by
+    learning = len(since) > 1 and statistics.fmean(since[-few:]) < statistics.fmean(since[:few])
     if learning:
         advice = f"It learns its data by heart: more of them, fewer steps, or the checkpoint near step {at:,}."
     else:
@@ -180,7 +181,8 @@ def passes(epochs: float, held_out: Sequence[Row], training: Sequence[Row]) -> C
     )
     if not held_out or not training:
         return Check(REPEATED, "doubtful", f"{reading}; no held-out loss says whether it matters", expected, advice)
-    ours, theirs = held_out[-1]["loss"], training[-1]["loss"]
+    lately = training[-max(3, len(training) // 10) :]  # a single line is noisy
+    ours, theirs = held_out[-1]["loss"], statistics.fmean(row["loss"] for row in lately)
     gap = (ours - theirs) / max(abs(theirs), 1e-9)
     reading += f"; held-out loss {gap:+.0%} from training's"
     return Check(REPEATED, below(gap, bands.GAP, bands.WIDE_GAP), reading, expected, advice, epochs)
