@@ -51,7 +51,10 @@ def test_a_run_is_watched_while_it_trains_and_afterwards(made, own, capsys):
     assert main(["watch", "run", "--threads", "1", "--probe", "own.py", "--steps", "0", "6"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "0 measurements of 2 checkpoints, 2 known before" in said
-    assert "own.py rises, all, layer 1 0 6" in said and "Curves: sesame report run" in said
+    assert "own.py rises, all, layer 1 0 0 6 6" in said and "Curves: sesame report run" in said
+    assert main(["watch", "run", "--threads", "1", "--probe", "own.py", "--steps", "6"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "probe what step value" in said and "own.py rises, all, layer 1 6 6" in said
 
 
 def test_where_a_probe_fails_at_once_no_run_stays_behind_and_the_mended_command_trains(made, own, capsys):

@@ -46,13 +46,13 @@ def text(folder: Path, task: config.Pretext | None = None, seed: int = 0, **shap
     return model_of(recipe, data, seed), Ask(data=data)
 
 
-def images(seed: int = 0) -> tuple[Model, Ask]:
-    """BYOL on the built-in digits."""
+def images(seed: int = 0, backbone: config.Backbone | None = None) -> tuple[Model, Ask]:
+    """BYOL on the built-in digits, of a conv net where nothing else is said."""
     data = ImageSet(config.ImageData(rows=64))
     recipe = config.Recipe(
         name="tiny",
         data=data.config,
-        backbone=config.ConvNet(channels=(6, 10)),
+        backbone=backbone or config.ConvNet(channels=(6, 10)),
         pretext=config.Byol(views=config.VIEWS["digits"], hidden=12, out=8),
         threads=1,
         seed=seed,

@@ -94,6 +94,14 @@ def test_every_so_many_tokens(tmp_path):
         assert min(size for size in found.values() if size >= threshold) < threshold + 4 * 32
 
 
+def test_steps_that_never_come_are_named(tmp_path, caplog):
+    quiet = probe(tmp_path, "quiet.py", QUIET)
+    with pytest.raises(UserError, match=r"--watch.at 20 30: the run ends at step 10, so nothing would be measured"):
+        train(recipe("bert", tmp_path, watch=watching(quiet, at=(20, 30))), tmp_path / "none")
+    run = train(recipe("bert", tmp_path, watch=watching(quiet, at=(4, 20))), tmp_path / "run")
+    assert steps_of(run) == [4] and "--watch.at 20: the run ends at step 10; the others are measured" in caplog.text
+
+
 def test_seconds_go_on_where_the_earlier_sitting_stopped(tmp_path):
     made = recipe("byol", tmp_path, watch=watching(probe(tmp_path, "quiet.py", QUIET), every=1))
     with pytest.raises(Killed):

@@ -187,3 +187,6 @@ def test_a_ledger_needs_the_text_that_the_run_read(run: Run, folder: Path, tmp_p
     images = msgspec.structs.replace(run.recipe, data=config.ImageData())
     with pytest.raises(UserError, match="not trained on text"):
         ledger(Run(tmp_path, msgspec.structs.replace(run.config, recipe=images)), answers)
+    wordless = answered(*tables({"": np.ones((1, 5))}, STEPS, words={"": [""]}), "word-classes", "mask_prediction")
+    with pytest.raises(UserError, match="not everything that was asked is about a word"):
+        ledger(run, wordless)

@@ -73,7 +73,8 @@ def test_names_of_the_command_line(tmp_path, monkeypatch):
     (tmp_path / "gold=1.conllu").write_text("")
     assert named("rank") == Probe(name="rank")
     assert named("own.py=gold=1.conllu") == Probe(name=f"{tmp_path}/own.py", source=f"{tmp_path}/gold=1.conllu")
-    assert named("tasks=pydocs/area") == Probe(name="tasks", source="pydocs/area")
+    for other in ("pydocs/area", "pydocs:xml.dom", "hf:some/name.en"):
+        assert named(f"tasks={other}") == Probe(name="tasks", source=other)
     with pytest.raises(UserError, match=r"there is no file gold\.conllu"):
         named("word-classes=gold.conllu")
 

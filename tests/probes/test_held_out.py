@@ -43,6 +43,16 @@ def test_every_state_of_text_is_that_of_its_example_alone(text):
             torch.testing.assert_close(have, h[0, 1:-1], atol=1e-5, rtol=1e-5)
 
 
+def test_of_a_vit_the_class_token_is_measured_at_every_layer():
+    model, ask = probed.images(backbone=config.ViT(layers=2, width=12, heads=2, ffn=24, patch=4))
+    (part,) = held_out(model, ask, 5)
+    layers = layer_states(model, part)
+    with torch.no_grad():
+        last = model.objective.backbone(part.inputs).last
+    assert [tuple(h.shape) for h in layers] == [(5, 12)] * 3
+    torch.testing.assert_close(layers[-1], last[part.at], atol=1e-5, rtol=1e-5)
+
+
 def test_no_more_is_read_than_asked_for_and_only_once(text):
     model, ask = text
     for most in (1, 50, 400):

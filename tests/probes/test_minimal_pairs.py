@@ -151,6 +151,7 @@ def test_without_a_file_the_built_in_pairs_are_asked_evenly(tmp_path, monkeypatc
     values, items = measured(readers.bert(data), data=data)
     assert {group for _, group in values} == {*PHENOMENA, ""}
     assert Counter(i.group for i in items) == dict.fromkeys(PHENOMENA, 2)
+    assert all(item.word for item in items)  # also those that are not shown: they can be counted
 
 
 def test_built_in_pairs_are_for_english_text(data, tmp_path):

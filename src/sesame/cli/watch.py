@@ -2,13 +2,16 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from sesame.cli.options import options_of
 from sesame.cli.output import emit, table
 from sesame.errors import UserError
+
+if TYPE_CHECKING:
+    from sesame.probes.watch import Watched
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,26 @@ def watch_command(argv: list[str]) -> int:
     for run in options.runs:
         out = options.out / Path(run).name if options.out and len(names) > 1 else options.out
         watched.append(watch(run, options.probe, out, options.steps, options.threads))
-    shown: list[Any] = []
-    for each in watched:
-        rows = [(change.probe, change.what, change.first, change.last) for change in each.changes]
-        first, last = (each.changes[0].first_step, each.changes[0].last_step) if each.changes else (0, 0)
-        title = (
-            f"{each.name}: {each.measured} measurements of {each.checkpoints} checkpoints, {each.known} known before"
-        )
-        shown.append(table(title, ["probe", "what", f"step {first:,}", f"step {last:,}"], rows))
+    shown: list[Any] = [_changed(each) for each in watched]
     shown.append(f"All numbers: {', '.join(str(each.tables / 'probes.parquet') for each in watched)}")
     shown.append(f"Curves: {next_command(watched)}")
     emit("watch", {"watched": [asdict(each) for each in watched]}, *shown, as_json=options.json, path=None)
     return 0
+
+
+def _changed(watched: "Watched") -> Any:
+    """What the first and the last checkpoint that a probe measured say."""
+    title = (
+        f"{watched.name}: {watched.measured} measurements of {watched.checkpoints} checkpoints, {watched.known} known "
+        "before"
+    )
+    found = watched.changes
+    if not found:
+        return f"{title}. No number changed."
+    if all(one.first_step == one.last_step for one in found):
+        return table(title, ["probe", "what", "step", "value"], [(c.probe, c.what, c.last_step, c.last) for c in found])
+    rows = [(one.probe, one.what, one.first_step, one.first, one.last_step, one.last) for one in found]
+    return table(title, ["probe", "what", "step", "first", "step", "last"], rows)
 
 
 def _probes() -> str:

@@ -62,7 +62,7 @@ def named(text: str) -> config.Probe:
         name = str(Path(name).resolve())
     if source and Path(source).exists():
         source = str(Path(source).resolve())
-    elif Path(source).suffix[1:].isalpha():  # other names may be those of tasks
+    elif Path(source).suffix[1:].isalpha() and not source.startswith(("pydocs:", "hf:")):  # others may name tasks
         raise UserError(f"--probe {text}: there is no file {source}. Give the path of the file it is measured on.")
     return config.Probe(name=name, source=source)
 

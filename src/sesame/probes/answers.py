@@ -19,7 +19,6 @@ from sesame.data import chance
 from sesame.errors import UserError
 from sesame.probes.table import FULL, ITEM_SCHEMA, ITEMS, LIVE, VALUE_SCHEMA, VALUES, form_of, read
 
-
 GUESS = {"minimal-pairs": 0.5}
 """What guessing gets of probes that offer few answers; of the others next to nothing."""
 

@@ -79,6 +79,11 @@ class Bus:
         if first:
             Tables(run.path).forget_after(training.step - 1)
         end = recipe.steps if watch.unit == "steps" else math.ceil(recipe.steps * positions(recipe))
+        if beyond := [at for at in watch.at if at > end]:
+            said = f"--watch.at {' '.join(map(str, beyond))}: the run ends at {watch.unit[:-1]} {end:,}"
+            if len(beyond) == len(watch.at):
+                raise UserError(f"{said}, so nothing would be measured. Name earlier ones.")
+            log.warning("%s; the others are measured.", said)
         plan = schedule.read(run.path) or schedule.asked(watch, end)
         if not (known := plan is not None):
             seconds, preparing = self._measure(training)

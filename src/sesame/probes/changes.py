@@ -33,7 +33,7 @@ class Change:
 
 def changes(tables: Tables, probes: Sequence[tuple[str, str]], steps: Collection[int]) -> tuple[Change, ...]:
     """Of every metric of these (probe, source), at these steps: the number for all together, or else that of the group
-    and layer that changed most. What stayed as it was is left out.
+    and layer that changed most. What stayed as it was is left out, but for a probe that measured one step alone.
     """
     table = read(tables.values, VALUE_SCHEMA)
     wanted = pc.and_(pc.equal(table["form"], FULL), pc.is_in(table["step"], pa.array(sorted(steps), pa.int64())))
@@ -50,7 +50,7 @@ def changes(tables: Tables, probes: Sequence[tuple[str, str]], steps: Collection
         of: dict[str, list[Change]] = defaultdict(list)
         for (metric, group, layer), value in at[last].items():
             before = at[first].get((metric, group, layer))
-            if before is not None and value != before:
+            if before is not None and (value != before or first == last):
                 of[metric].append(Change(probe, metric, group, layer, first, before, last, value))
         for several in of.values():
             whole = [one for one in several if not one.group and one.layer == NO_LAYER]

@@ -156,7 +156,10 @@ def _learned(model: Model, encoded: Encoded, settings: FineTune) -> tuple[Any, l
 
 
 def _told(task: Any, data: TaskData[Any, Any], said: Sequence[Any], end: str) -> Iterator[Answer]:
-    """The task's metric; where things are right or wrong, the share that is, with an interval, and the things."""
+    """The task's metric; where things are right or wrong, the share that is, with an interval, and the things.
+
+    The key of an example may be the number of its line, so its content is part of the thing's own key.
+    """
     rights = _rights(task, data, said)
     metric = rights[0].metric if rights else ""
     if metric != task.metric:
@@ -175,20 +178,21 @@ def _rights(task: Any, data: TaskData[Any, Any], said: Sequence[Any]) -> list[Ri
     name, test = data.name, data.test
     if isinstance(task, Classification):
         return [
-            Right("accuracy", key_of(name, one.key), guess.label == one.label, one.label, guess.label,
-                  guess.probability, " ↔ ".join(filter(None, (one.text, one.pair))))
+            Right("accuracy", key_of(name, one.key, one.text, one.pair), guess.label == one.label, one.label,
+                  guess.label, guess.probability, " ↔ ".join(filter(None, (one.text, one.pair))))
             for one, guess in zip(test, said, strict=True)
         ]  # fmt: skip
     if isinstance(task, Tagging):
         return [
-            Right("accuracy", key_of(name, one.key, i), tag == gold, gold, tag, math.nan, _marked(one.words, i))
+            Right("accuracy", key_of(name, one.key, one.words, i), tag == gold, gold, tag, math.nan,
+                  _marked(one.words, i))
             for one, tags in zip(test, said, strict=True)
             for i, (gold, tag) in enumerate(zip(one.tags, tags, strict=True))
-        ]
+        ]  # fmt: skip
     if isinstance(task, SpanQA):
         return [
-            Right("exact", key_of(name, one.key), bool(task.score(one, guess.text)[0]), (one.answers or (NONE,))[0],
-                  guess.text or NONE, math.nan, one.question)
+            Right("exact", key_of(name, one.key, one.question), bool(task.score(one, guess.text)[0]),
+                  (one.answers or (NONE,))[0], guess.text or NONE, math.nan, one.question)
             for one, guess in zip(test, said, strict=True)
         ]  # fmt: skip
     return []

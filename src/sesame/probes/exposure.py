@@ -38,8 +38,11 @@ def ledger(run: Run, answered: Answered) -> pa.Table:
     """One row for each word of each group: `group, word, items, step, tokens, seen, seen_before, seen_in_all`.
 
     `step` is where it was learned, `seen` how often it had been seen by then and `seen_before` by the measurement
-    before; they are null for a word that was not learned. Raises UserError where the run's text is gone or other text.
+    before; they are null for a word that was not learned. Raises UserError where the run's text is gone or other text,
+    and where an item has no word.
     """
+    if not all(answered.words):
+        raise UserError(f"{answered.label}: not everything that was asked is about a word, so none can be counted.")
     data = open_data(run.recipe.data)
     if not isinstance(data, TextSet):
         raise UserError(f"{run.path} was not trained on text, so it saw no words.")

@@ -75,7 +75,7 @@ def reader(model: Model) -> Backbone:
 def layer_states(model: Model, part: Part) -> list[Float[Tensor, "read _"]]:
     """The states of every layer, from the embeddings (0) on, at the positions that are measured.
 
-    Of a conv net, whose widths differ, the means of its feature maps over all places.
+    Of a conv net, whose widths differ, the means of its feature maps over all places; of a ViT the class token's.
     """
     backbone = reader(model)
     inputs = on_device(part.inputs, backbone)
@@ -83,7 +83,7 @@ def layer_states(model: Model, part: Part) -> list[Float[Tensor, "read _"]]:
         layers = backbone(inputs, layers=True).layers
     at = part.at.to(layers[0].device)
     if isinstance(inputs, Pixels):
-        return [h.mean((2, 3))[at] for h in layers]
+        return [(h.mean((2, 3)) if h.dim() == 4 else h[:, 0])[at] for h in layers]
     return [h.flatten(0, 1)[at] for h in layers]
 
 

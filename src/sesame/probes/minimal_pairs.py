@@ -70,13 +70,13 @@ def measure(model: Model, ask: Ask) -> Iterator[Answer]:
     shown = shown_of(keys, groups.tolist())
     for number, (pair, key) in enumerate(zip(asked.pairs, keys, strict=True)):
         right = bool(good[number] > bad[number])
+        own, other, text = _difference(pair)
         if number in shown:
-            own, other, text = _difference(pair)
             p = float(1 / (1 + np.exp(np.clip(bad[number] - good[number], -700, 700))))
             best = sorted(((own, p), (other, 1 - p)), key=lambda guess: -guess[1])
             yield Item("accuracy", key, pair.group, right, own, text, tuple(best))
         else:
-            yield Item("accuracy", key, pair.group, right)
+            yield Item("accuracy", key, pair.group, right, own)
 
 
 def _difference(pair: Pair) -> tuple[str, str, str]:
