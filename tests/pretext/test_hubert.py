@@ -113,6 +113,17 @@ def test_fewer_clusters_than_frames_are_never_spread_over_an_utterance(data: Spe
         whole.split(given)
 
 
+def test_what_the_source_calls_test_has_no_part_in_the_clusters(data: SpeechSet, tmp_path: Path) -> None:
+    folder = write_chirps(tmp_path)
+    names = [path.name for path in sorted(folder.iterdir())]
+    soundfile.write(folder / "zz.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 16000)
+    lines = [*(f"{name}\ttrain\n" for name in names), "zz.wav\ttest\n"]
+    (folder / "list.tsv").write_text("".join(["path\tsplit\n", *lines]))
+    more = SpeechSet(config.SpeechData(source=str(folder / "list.tsv"), mels=20, rows=8, length=20))
+    without, found = (objective(TASK).pretext.prepare(d)["labels"] for d in (data, more))
+    assert (found[: len(without)] == without).all() and len(found) > len(without)
+
+
 def test_more_clusters_than_frames_are_refused(data: SpeechSet) -> None:
     with pytest.raises(UserError, match=r"--pretext\.clusters"):
         objective(config.Hubert(clusters=5000)).pretext.prepare(data)

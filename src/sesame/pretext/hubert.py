@@ -52,11 +52,12 @@ class Hubert(Pretext):
 
     # ---------------------------------------------------------------------------------------- beforehand
     def prepare(self, data: SpeechSet, teacher: Teacher | None = None) -> dict[str, np.ndarray]:
-        """The cluster of every frame of every utterance, held-out ones included."""
+        """The cluster of every frame of every utterance; none is found from what the source calls dev or test."""
         from sklearn.cluster import MiniBatchKMeans  # half of the time that every command would take to start
 
         frames = data.features if teacher is None else listening(data, teacher, self.config.layer)
         order = np.argsort(chance.bits("clusters", data.key), kind="stable")
+        order = order[data.to_learn[order]]
         some = list(taken((frames(data.utterances[i]) for i in order), self.config.sample))
         found = np.concatenate(some)
         if len(found) < self.config.clusters:
