@@ -26,7 +26,7 @@ def test_the_standard_error_is_that_of_the_mean(values):
 
 
 def test_a_single_seed_has_no_error():
-    assert mean_and_error([0.5]) == (0.5, 0.0)
+    assert mean_and_error([0.5]) == (0.5, None)
 
 
 def test_bands_over_epochs_are_those_of_the_seeds(tuned):

@@ -14,21 +14,21 @@ ARMS = ("pretrained", "scratch", "embeddings", "frozen", "random", "raw")
 
 @dataclass(frozen=True)
 class Point:
-    """One place on a curve: `mean` ± `se` over `n` seeds; `se` is 0 for a single one, which has none."""
+    """One place on a curve: `mean` ± `se` over `n` seeds; `se` is None for a single one, which has none."""
 
     arm: str
     x: float
     mean: float
-    se: float
+    se: float | None
     n: int
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and its standard error (sample standard deviation over √n); 0 for a single value."""
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and its standard error (sample standard deviation over √n); None for a single value."""
     n = len(values)
     mean = math.fsum(values) / n
     spread = math.fsum((value - mean) ** 2 for value in values)
-    return mean, math.sqrt(spread / (n - 1) / n) if n > 1 else 0.0
+    return mean, math.sqrt(spread / (n - 1) / n) if n > 1 else None
 
 
 def over_epochs(events: Iterable[Row], task: str, metric: str) -> list[Point]:
@@ -61,7 +61,7 @@ def over_alpha(events: Iterable[Row], task: str) -> list[Point]:
 def over_labels(result: Result) -> list[Point]:
     """The score on test of every arm over the number of training examples."""
     return [
-        Point(arm, float(count), known.mean, known.se or 0.0, known.n)
+        Point(arm, float(count), known.mean, known.se, known.n)
         for arm in ARMS
         for count, part in by_labels(result)
         if (known := score(part, arm))
@@ -71,7 +71,7 @@ def over_labels(result: Result) -> list[Point]:
 def gain_over_labels(result: Result) -> list[Point]:
     """The paired gain over the number of training examples."""
     return [
-        Point("gain", float(count), gain.mean, gain.se or 0.0, ours.n)
+        Point("gain", float(count), gain.mean, gain.se, ours.n)
         for count, part in by_labels(result)
         if (gain := gain_of(part)) and (ours := part.pretrained or part.frozen)
     ]

@@ -8,13 +8,16 @@ from sesame.report import curves, figures, wording
 from sesame.report.curves import ARMS, Point
 from sesame.report.figures import Figure, Look
 from sesame.report.reading import FineTuning, Row, gain_of
-from sesame.tasks.comparison import Result
+from sesame.tasks.comparison import Gain, Result
 
 ARM_LOOKS = figures.looks(ARMS)
 GAIN_LOOK = Look("gain", ARM_LOOKS[0].colour, ARM_LOOKS[0].dash, ARM_LOOKS[0].shape)
 GAIN = "gain of pretraining"
 COMPARED = "Pretrained minus scratch, or frozen minus random features"
 TWO_ERRORS = "two standard errors each way"
+ONE_SEED = "one seed, no error known"
+_KNOWN = "isValid(datum.low)"
+"""Rows with an error: where none is known there is no band to draw."""
 
 
 def gain_by_task(results: Sequence[tuple[str, Result]]) -> Figure | None:
@@ -22,16 +25,17 @@ def gain_by_task(results: Sequence[tuple[str, Result]]) -> Figure | None:
     gains = [(name, gain) for name, result in results if (gain := gain_of(result))]
     if not gains:
         return None
-    rows = [{"task": name, **_span(gain.mean, gain.se or 0.0, scale=100.0, errors=2.0)} for name, gain in gains]
+    rows = [{"task": name, **_span(gain.mean, gain.se, scale=100.0, errors=2.0)} for name, gain in gains]
     said = "; ".join(f"{name} {wording.gain(gain)}" for name, gain in gains)
     x = alt.X("mean:Q", title=f"{GAIN} × 100", axis=alt.Axis(tickCount=6))
     low = alt.X("low:Q", title=f"{GAIN} × 100")
     base = alt.Chart().encode(y=alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=150, grid=False)))
     zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(x=alt.datum(0))
-    bars = base.mark_rule(color=GAIN_LOOK.colour, strokeWidth=3).encode(x=low, x2="high:Q")
-    tip = [alt.Tooltip("task:N"), *_numbers("mean", "low", "high")]
+    bars = base.transform_filter(_KNOWN).mark_rule(color=GAIN_LOOK.colour, strokeWidth=3).encode(x=low, x2="high:Q")
+    tip = [alt.Tooltip("task:N"), *_numbers([gain.se for _, gain in gains])]
     dots = base.mark_point(color=GAIN_LOOK.colour, size=90, filled=True, opacity=1).encode(x=x, tooltip=tip)
-    summary = f"{COMPARED}, paired by seed: {said}. The bars span {TWO_ERRORS}."
+    bands = _of_errors(f"The bars span {TWO_ERRORS}.", [gain.se for _, gain in gains])
+    summary = f"{COMPARED}, paired by seed: {said}. {bands}"
     return Figure(
         "gain-by-task",
         f"{GAIN}, by task",
@@ -67,9 +71,9 @@ def _over_epochs(stem: str, metric: str, points: list[Point]) -> Figure:
     best = {arm: max(own, key=lambda point: point.mean) for arm, own in _by_arm(points).items()}
     said = "; ".join(f"{arm} at best {wording.score(p.mean, p.se)}, after {p.x:g} epochs" for arm, p in best.items())
     seeds = sorted({point.n for point in points})
-    over = f"{seeds[-1]} seed{'s' * (seeds[-1] != 1)}"
+    over = f"mean and standard error over {seeds[-1]} seeds" if seeds[-1] > 1 else ONE_SEED
     note = "" if len(seeds) == 1 else " Where a seed has fewer epochs, the mean is over the others."
-    summary = f"On dev, mean and standard error over {over}: {said}.{note}"
+    summary = f"On dev, {over}: {said}.{note}"
     chart = _lines(figures.x_axis("epoch", "epochs"), f"{wording.metric(metric)} × 100", points)
     title = f"{wording.metric(metric)} on dev over epochs"
     return Figure(f"{stem}-over-epochs", title, summary, _rows(points, "epoch", scale=100.0), chart)
@@ -81,16 +85,18 @@ def _over_labels(stem: str, metric: str, points: list[Point]) -> Figure:
         for arm, own in _by_arm(points).items()
     )
     chart = _lines(_label_axis(points), f"{wording.metric(metric)} × 100", points)
-    summary = f"On test, by the number of training examples: {said}. The bands are standard errors over seeds."
+    bands = _of_errors("The bands are standard errors over seeds.", [p.se for p in points])
+    summary = f"On test, by the number of training examples: {said}. {bands}"
     title = f"{wording.metric(metric)} on test over labels"
     return Figure(f"{stem}-over-labels", title, summary, _rows(points, "labels", scale=100.0), chart)
 
 
 def _gain_over_labels(stem: str, points: list[Point]) -> Figure:
-    said = ", ".join(f"{wording.signed(p.mean)} ± {wording.points(p.se)} with {p.x:,.0f}" for p in points)
+    said = ", ".join(f"{wording.gain(Gain(p.mean, p.se))} with {p.x:,.0f}" for p in points)
     zero = alt.Chart().mark_rule(color=figures.INK, opacity=0.6).encode(y=alt.datum(0))
     chart = alt.layer(zero, _lines(_label_axis(points), f"{GAIN} × 100", points, [GAIN_LOOK]))
-    summary = f"{COMPARED}, paired by seed: {said}. The band spans {TWO_ERRORS}."
+    bands = _of_errors(f"The band spans {TWO_ERRORS}.", [p.se for p in points])
+    summary = f"{COMPARED}, paired by seed: {said}. {bands}"
     rows = _rows(points, "labels", scale=100.0, errors=2.0)
     return Figure(f"{stem}-gain-over-labels", f"{GAIN} over labels", summary, rows, chart)
 
@@ -112,10 +118,10 @@ def _lines(
     """A line with a band and dots for every series, from the rows of `_rows`."""
     shown = [look for look in looks if any(point.arm == look.name for point in points)]
     base = alt.Chart().encode(x=x, color=figures.colour("arm", shown))
-    band = base.mark_area(opacity=0.18).encode(y=figures.y_axis("low", title), y2="high:Q")
+    band = base.transform_filter(_KNOWN).mark_area(opacity=0.18).encode(y=figures.y_axis("low", title), y2="high:Q")
     mean = base.encode(y=figures.y_axis("mean", title))
     line = mean.mark_line(strokeWidth=2).encode(strokeDash=figures.dash("arm", shown))
-    tip = [alt.Tooltip("arm:N"), *_numbers("mean", "low", "high"), alt.Tooltip("n:Q", title="seeds")]
+    tip = [alt.Tooltip("arm:N"), *_numbers([p.se for p in points]), alt.Tooltip("n:Q", title="seeds")]
     dots = mean.mark_point(size=50, filled=True, opacity=1).encode(shape=figures.shape("arm", shown), tooltip=tip)
     return alt.layer(band, line, dots)
 
@@ -133,16 +139,27 @@ def _label_axis(points: Sequence[Point]) -> alt.X:
     )
 
 
-def _numbers(*fields: str) -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{field}:Q", format=".4~g") for field in fields]
+def _numbers(errors: Sequence[float | None]) -> list[alt.Tooltip]:
+    """The mean, and the ends of its band where one is drawn: what is not known would be told as 0."""
+    ends = ("low", "high") if any(se is not None for se in errors) else ()
+    return [alt.Tooltip(f"{field}:Q", format=".4~g") for field in ("mean", *ends)]
 
 
 def _rows(points: Sequence[Point], x: str, scale: float, errors: float = 1.0) -> list[Row]:
     return [{"arm": p.arm, x: p.x, "n": p.n, **_span(p.mean, p.se, scale, errors)} for p in points]
 
 
-def _span(mean: float, se: float, scale: float, errors: float) -> Row:
-    """A mean and the ends of its band, `errors` standard errors away, in units of 1/`scale`."""
+def _of_errors(bands: str, errors: Sequence[float | None]) -> str:
+    """What `bands` says of a figure's bands, as far as there are any."""
+    if all(se is None for se in errors):
+        return f"{ONE_SEED.capitalize()}."
+    return bands + (f" Without one: {ONE_SEED}." if None in errors else "")
+
+
+def _span(mean: float, se: float | None, scale: float, errors: float) -> Row:
+    """A mean and the ends of its band, `errors` standard errors away, in units of 1/`scale`; None without an error."""
+    if se is None:
+        return {"mean": scale * mean, "se": None, "low": None, "high": None}
     low, high = mean - errors * se, mean + errors * se
     return {"mean": scale * mean, "se": scale * se, "low": scale * low, "high": scale * high}
 
