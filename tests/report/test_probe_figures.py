@@ -7,6 +7,7 @@ import pytest
 import vl_convert
 from report_folders import CLASSES, LAYERS, MEASURED, recipe, write_probes, write_run
 
+from sesame import config
 from sesame.report.folders import open_folders
 from sesame.report.learning_chart import CURVE, LEVEL, LOSS, TRAINING
 from sesame.report.probe_figures import parts
@@ -157,3 +158,14 @@ def test_other_recipes_have_figures_of_their_own_and_one_where_there_are_no_grou
         assert f"learned-rank-rankme-{label}-layers" in figures
     zest = figures["learned-probes-my-own-py-zest"]
     assert {row["series"] for row in zest.rows} == {"run", "ema"}
+
+
+def test_families_that_count_different_things_are_drawn_over_steps(tmp_path):
+    for name, data in (("images", config.ImageData()), ("text", config.TextData())):
+        write_run(tmp_path / name, recipe(data=data))
+        write_probes(tmp_path / name, until=4, only="probes/my_own.py")
+    found = cohorts(open_folders([tmp_path / "images", tmp_path / "text"]).measured)
+    ((both,),) = (part.figures for part in parts(found))
+    assert both.spec["layer"][0]["encoding"]["x"]["title"] == "steps"
+    ((one,),) = (part.figures for part in parts(found[:1]))
+    assert one.spec["layer"][0]["encoding"]["x"]["title"] == "images seen"

@@ -18,6 +18,7 @@ from sesame.report import reproduce, wording
 from sesame.report.acquisition_figures import HEADS
 from sesame.report.curves import by_labels
 from sesame.report.figures import Look
+from sesame.report.pretraining_figures import units
 from sesame.report.reading import gain_of, score
 from sesame.report.report import Report, differences, settings, text_of
 from sesame.report.task_figures import ARM_LOOKS
@@ -73,6 +74,7 @@ def render(report: Report, live: str = "") -> str:
         by_labels=by_labels,
         score_of=score,
         gain_of=gain_of,
+        units=units(report.runs),
         columns=wording.columns([result for _, result in report.results]),
         settings=settings,
         differences=differences(report.runs),

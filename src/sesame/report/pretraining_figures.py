@@ -18,11 +18,17 @@ def pretraining_figures(runs: Sequence[Pretraining], series: Sequence[Look]) -> 
     runs = [run for run in runs if run.held_out or run.training]
     made: dict[str, list[Figure]] = {"tokens": [], "time": []}
     for measure in measures(runs):
-        rows = [row for run in runs for row in rows_of(run, measure)]
-        if rows:
+        of_runs = [(run, rows) for run in runs if (rows := rows_of(run, measure))]
+        if of_runs:
+            having, rows = [run for run, _ in of_runs], [row for _, rows in of_runs for row in rows]
             for over in made:
-                made[over].append(_figure(runs, series, measure, rows, over))
+                made[over].append(_figure(having, series, measure, rows, over))
     return made
+
+
+def units(runs: Sequence[Pretraining]) -> list[str]:
+    """What the runs with a curve count: tokens, images, frames."""
+    return list(dict.fromkeys(run.unit for run in runs if run.held_out or run.training))
 
 
 def measures(runs: Sequence[Pretraining]) -> list[str]:
@@ -48,10 +54,12 @@ def rows_of(run: Pretraining, measure: str) -> list[Row]:
 
 def _figure(runs: Sequence[Pretraining], series: Sequence[Look], measure: str, rows: list[Row], over: str) -> Figure:
     term, _, kind = measure.rpartition(".")
-    accuracy, units = kind == "accuracy", " or ".join(dict.fromkeys(run.unit for run in runs))
+    accuracy, seen = kind == "accuracy", units(runs)
     rows = _levels_once(rows)
-    if over == "tokens":
-        x = figures.x_axis("tokens", f"{units} seen", format="~s")
+    if over == "tokens" and len(seen) > 1:  # an image is no token: what they have in common are steps
+        x = figures.x_axis("step", "steps", format="~s")
+    elif over == "tokens":
+        x = figures.x_axis("tokens", f"{seen[0]} seen", format="~s")
     elif max(row.get("seconds", 0.0) for row in rows) > _MINUTES_FROM:
         rows = [row | {"minutes": row["seconds"] / 60} if "seconds" in row else row for row in rows]
         x = figures.x_axis("minutes", "minutes of training")
@@ -61,7 +69,7 @@ def _figure(runs: Sequence[Pretraining], series: Sequence[Look], measure: str, r
     shown = [look for look in series if any(row["run"] == look.name for row in rows)]
     tip = [
         alt.Tooltip("run:N"), alt.Tooltip("step:Q", format=",.0f"),
-        alt.Tooltip("tokens:Q", format=",.0f", title=units), alt.Tooltip("seconds:Q", format=",.0f"),
+        alt.Tooltip("tokens:Q", format=",.0f", title=" or ".join(seen)), alt.Tooltip("seconds:Q", format=",.0f"),
         alt.Tooltip("value:Q", format=".1%" if accuracy else ".3f", title=kind),
     ]  # fmt: skip
     base = alt.Chart().encode(x=x, y=y, color=figures.colour("run", shown))

@@ -112,6 +112,8 @@ class Probed:
     def of_all(self, measure: Measure, curves: Sequence[tuple[Cohort, list[Row]]]) -> Figure:
         """One number: a line for every cohort."""
         rows = [row | {"kind": CURVE, "series": cohort.label} for cohort, of_cohort in curves for row in of_cohort]
+        if len({cohort.unit for cohort, _ in curves}) > 1:  # an image is no token: over steps
+            rows = [row | {"tokens": None} for row in rows]
         rows += [row | {"series": cohort.label} for cohort, _ in curves for row in self.levels(measure, cohort)]
         title, percent = wording.measure(measure.metric), self.is_share(measure)
         figure = learning_chart.curves(
