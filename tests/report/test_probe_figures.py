@@ -169,3 +169,14 @@ def test_families_that_count_different_things_are_drawn_over_steps(tmp_path):
     assert both.spec["layer"][0]["encoding"]["x"]["title"] == "steps"
     ((one,),) = (part.figures for part in parts(found[:1]))
     assert one.spec["layer"][0]["encoding"]["x"]["title"] == "images seen"
+
+
+def test_a_caption_tells_each_series_own_steps_where_they_differ(tmp_path):
+    for seed, until in ((0, 400), (1, 0)):
+        write_run(tmp_path / str(seed), recipe(seed=seed), step=until)
+        write_probes(tmp_path / str(seed), until=until, only="probes/my_own.py")
+    found = cohorts(open_folders([tmp_path / "0", tmp_path / "1"]).measured)
+    ((both,),) = (part.figures for part in parts(found))
+    assert both.summary == "0 0 → 20 (from step 0 to 400); 1 0 → 0 (at step 0)."
+    ((one,),) = (part.figures for part in parts(found[:1]))
+    assert one.summary == "From step 0 to 400: 0 → 20."

@@ -10,6 +10,7 @@ from report_folders import MEASURED, TOKENS, WORDS, recipe, write_probes, write_
 from sesame import config
 from sesame.probes.base import Value
 from sesame.probes.table import rows_of
+from sesame.report import wording
 from sesame.report.folders import open_folders
 from sesame.report.probe_reading import Measure, cohorts
 
@@ -111,6 +112,18 @@ def test_a_curve_of_seeds_is_their_mean_between_the_lowest_and_the_highest(seeds
         assert row["tokens"] == TOKENS * row["step"]
         assert row["form"] == "live"  # of which there are more
     assert any(row["low"] < row["high"] for row in curve)
+
+
+def test_a_seed_that_has_barely_begun_is_by_itself_and_empties_no_curve(tmp_path):
+    for seed, until in enumerate((400, 0, 400, 200, 150)):
+        write_run(tmp_path / str(seed), recipe(seed=seed), step=until)
+        write_probes(tmp_path / str(seed), seed, until, only="rank")
+    found = cohorts(open_folders([tmp_path / str(seed) for seed in range(5)]).measured)
+    assert [[one.label for one in cohort.members] for cohort in found] == [["0", "2", "3"], ["1"], ["4"]]
+    (measure,) = found[0].members[0].values
+    assert [cohort.curve(measure)[-1]["step"] for cohort in found] == [200, 0, 150]
+    said = wording.measured(found)
+    assert sum("differs from 0 by its seed alone, but has come less than half as far" in one for one in said) == 2
 
 
 def test_the_loss_of_seeds_is_their_mean_where_all_have_one(seeds):

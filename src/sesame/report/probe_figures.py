@@ -3,9 +3,10 @@
 import importlib
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 
 from sesame.probes import PROBES
 from sesame.probes.base import NO_LAYER
@@ -306,16 +307,25 @@ def _number(group: str) -> int | str:
 
 
 def _summary(rows: Sequence[Row], percent: bool) -> str:
-    """The first and the last value of every series."""
-    drawn = [row for row in rows if "step" in row]
+    """The first and the last value of every series, with its own steps where these differ."""
+    series: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if "step" in row:
+            series[row["series"]].append(row)
+    spans = {name: _span([row["step"] for row in own]) for name, own in series.items()}
+    alike = len(set(spans.values())) == 1
     said = []
-    names = list(dict.fromkeys(row["series"] for row in drawn))
-    for name in names[:MOST_LINES]:
-        own = [row["value"] for row in drawn if row["series"] == name]
-        ends = f"{wording.number(own[0], percent)} → {wording.number(own[-1], percent)}"
-        said.append(f"{name} {ends}" if len(names) > 1 else ends)
-    steps = [row["step"] for row in drawn]
-    return f"From step {min(steps):,} to {max(steps):,}: {'; '.join(said)}."
+    for name, own in islice(series.items(), MOST_LINES):
+        ends = " → ".join(wording.number(row["value"], percent) for row in (own[0], own[-1]))
+        where = "" if alike else f" ({spans[name]})"
+        said.append(f"{name} {ends}{where}" if len(series) > 1 else ends)
+    begin = f"{spans[rows[0]['series']].capitalize()}: " if alike else ""
+    return f"{begin}{'; '.join(said)}."
+
+
+def _span(steps: Sequence[int]) -> str:
+    first, last = min(steps), max(steps)
+    return f"from step {first:,} to {last:,}" if first < last else f"at step {first:,}"
 
 
 def _least_and_most(rows: Sequence[Row], percent: bool) -> str:

@@ -38,6 +38,11 @@ class Watched:
     run: Pretraining | None = None
     """None for a series of published checkpoints, which has no log."""
 
+    @property
+    def reached(self) -> int:
+        """The last step that was measured."""
+        return max((rows[-1]["step"] for rows in self.values.values()), default=0)
+
 
 def is_watched(path: Path) -> bool:
     """Whether `path` is a folder with a table of measurements."""
@@ -94,6 +99,8 @@ class Cohort:
     """Runs of one recipe with different seeds, or a single one."""
 
     members: list[Watched]
+    behind: str = ""
+    """Of a single run: the label of the same with another seed that has come more than twice as far."""
 
     @property
     def label(self) -> str:
@@ -149,11 +156,20 @@ def _mean(same: Sequence[Row]) -> Row:
 
 
 def cohorts(found: Sequence[Watched]) -> list[Cohort]:
-    """Runs that differ by their seed alone together, in order of appearance."""
+    """Runs that differ by their seed alone together, in order of appearance.
+
+    One that has come less than half as far as the furthest is by itself, after them: a mean at the steps that all
+    have would end where it has barely begun.
+    """
     same: dict[object, list[Watched]] = defaultdict(list)
     for one in found:
         same[_but_for_seed(one)].append(one)
-    return [Cohort(members) for members in same.values()]
+    made: list[Cohort] = []
+    for members in same.values():
+        first = max(members, key=lambda one: one.reached)
+        abreast = [one for one in members if 2 * one.reached >= first.reached]
+        made += [Cohort(abreast), *(Cohort([one], behind=first.label) for one in members if one not in abreast)]
+    return made
 
 
 def _but_for_seed(one: Watched) -> object:

@@ -172,6 +172,9 @@ def measured(found: Sequence[Cohort]) -> list[str]:
             names = ", ".join(member.label for member in cohort.members)
             said.append(f"{names} differ by their seed alone: a line is their mean, at the steps that all have, and a "
                         "band spans the lowest and the highest of them.")  # fmt: skip
+        if cohort.behind:
+            said.append(f"{cohort.label} differs from {cohort.behind} by its seed alone, but has come less than half "
+                        "as far: until then it is drawn by itself.")  # fmt: skip
     if any(len(cohort.members) == 1 for cohort in found):
         said.append("Where a number has a band, that is its 95% interval.")
     forms = {row["form"] for cohort in found for m in cohort.members for rows in m.values.values() for row in rows}
