@@ -223,6 +223,7 @@ def test_a_batch_of_any_feature_is_as_wide_as_the_recipe_says(folder: Path, opti
     data = SpeechData(source=str(folder), rows=4, length=25, **options)
     batch = SpeechStream(SpeechSet(data), 0).batch(np.arange(4), 0, 0)
     assert batch.frames.shape == (4, data.longest, data.width)
+    assert batch.frames.shape[2] == batch.repeats * {"fbank": 80, "wave": 1, "mfcc": 13}[data.features]
     assert (batch.frames_in == data.longest).any() and np.isfinite(batch.frames).all()
 
 

@@ -1,5 +1,7 @@
 """Mockingjay and TERA: what is hidden and how, and the loss against a loop over what is."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,15 @@ def test_tera_hides_a_block_of_up_to_a_fifth_of_the_bands() -> None:
     counts = np.bincount(widths, minlength=5)
     assert len(counts) == 5  # none to a fifth of 20 bands
     assert ((counts - 120.0) ** 2 / 120.0).sum() < 20  # each as often: 4 degrees of freedom, p = .0005
+
+
+def test_tera_hides_a_band_in_all_stacked_frames_and_slopes() -> None:
+    one, task = batch((60,) * 50), config.Tera(rate=0.01, mask=0.0, random=0.0)
+    wide = dataclasses.replace(one, frames=np.tile(one.frames, 6), repeats=6)
+    pretext = objective(task).pretext
+    (seen, hidden), (all_seen, all_hidden) = pretext.hide(one), pretext.hide(wide)
+    assert hidden.any()
+    assert (all_hidden == np.tile(hidden, 6)).all() and (all_seen == np.tile(seen, 6)).all()
 
 
 def test_nothing_beyond_the_true_length_is_hidden_or_changed() -> None:

@@ -162,7 +162,12 @@ class SpeechData(Struct, frozen=True, kw_only=True, tag="speech"):
     def width(self) -> int:
         """Numbers in a frame."""
         one = {"wave": 1, "mfcc": self.cepstra}.get(self.features, self.bands)
-        return one * (1 + self.deltas) * self.stack
+        return one * self.repeats
+
+    @property
+    def repeats(self) -> int:
+        """How often the bands stand side by side in a frame."""
+        return (1 + self.deltas) * self.stack
 
     @property
     def schedule(self) -> tuple[Phase, ...]:

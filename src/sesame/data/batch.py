@@ -167,6 +167,8 @@ class SpeechBatch:
     key: UInt64[np.ndarray, " row"]
     seed: int
     epoch: int
+    repeats: int = 1
+    """How often the bands stand side by side in a frame: stacked frames, and the slopes of each."""
 
     @property
     def size(self) -> int:

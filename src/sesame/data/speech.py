@@ -135,7 +135,8 @@ class SpeechStream:
             size = int(frames_in[row])
             start = cut_at(len(whole), size, seed, epoch, chosen[row].key)
             frames[row, :size] = whole[start : start + size]
-        return SpeechBatch(frames=frames, frames_in=frames_in, key=key, seed=seed, epoch=epoch)
+        repeats = self.data.config.repeats
+        return SpeechBatch(frames=frames, frames_in=frames_in, key=key, seed=seed, epoch=epoch, repeats=repeats)
 
     def picture(self) -> Any:
         """Spectrograms of some utterances."""
