@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sesame.cli.acquisition import _short
 from sesame.cli.main import main
 from sesame.data import open_data
 from sesame.engine import machine
@@ -131,3 +132,8 @@ def test_a_mistake_gets_one_message(here, capsys, monkeypatch, words, expected) 
     told = capsys.readouterr()
     assert told.out == "" and all(word in told.err for word in expected), told.err
     assert "Traceback" not in told.err and sorted(here.rglob("*")) == before
+
+
+def test_numbers_are_short() -> None:
+    said = {0: "0", 7: "7", 999: "999", 999.7: "1k", 1234: "1.23k", 999_400: "999k", 999_700: "1M", 2.5e9: "2.5G"}
+    assert {number: _short(number) for number in said} == said

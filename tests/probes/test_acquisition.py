@@ -251,6 +251,7 @@ def test_a_seed_that_is_there_at_the_start_is_no_token_among_thousands() -> None
     late, at_once = np.array([[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1.0]]), np.ones((1, 15))
     found = acquired([run_of({"a": late}), run_of({"a": at_once})], resamples=10)
     (half, _) = found.groups[0].reached
+    assert acquired([run_of({"a": at_once})] * 2, resamples=10).groups[0].reached[0].tokens == 0.0
     alone = acquired([run_of({"a": late})], resamples=10).groups[0].reached[0].step
     assert half.step == pytest.approx(np.sqrt(alone + 1) - 1) and alone > 1000
     assert half.tokens == pytest.approx(1000 * half.step)

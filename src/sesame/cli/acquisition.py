@@ -163,6 +163,6 @@ def _plain(found: "Acquisition") -> dict[str, Any]:
 def _short(number: float) -> str:
     """12,345,678 as 12.3M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
+        if number >= 0.9995 * size:  # what is rounded to 1,000 of one unit is 1 of the next
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"

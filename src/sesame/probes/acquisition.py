@@ -203,7 +203,7 @@ def _group(runs: Sequence[Answered], name: str, resamples: int) -> _Times:
         return np.take_along_axis(value, chosen.reshape(chosen.shape + (1,) * (value.ndim - 2)), 0).mean(0)
 
     def geometric(value: np.ndarray, first: int) -> np.ndarray:
-        return np.exp(over_runs(np.log(value + first))) - first
+        return first * np.expm1(over_runs(np.log1p(value / first)))
 
     first_tokens = min(int(group.tokens[group.tokens > 0].min()) for group in groups)
     first_step = min(int(group.steps[group.steps > 0].min()) for group in groups)
