@@ -135,5 +135,5 @@ def test_a_mistake_gets_one_message(here, capsys, monkeypatch, words, expected) 
 
 
 def test_numbers_are_short() -> None:
-    said = {0: "0", 7: "7", 999: "999", 999.7: "1k", 1234: "1.23k", 999_400: "999k", 999_700: "1M", 2.5e9: "2.5G"}
+    said = {0.0: "0", 7.0: "7", 999.7: "1k", 1234.0: "1.23k", 999_400.0: "999k", 999_700.0: "1M", 2.5e9: "2.5G"}
     assert {number: _short(number) for number in said} == said
