@@ -91,16 +91,30 @@ def test_figures_of_measurements_are_kept_until_something_is_measured(tmp_path, 
     assert live._learned[1] is not before
 
 
-def test_a_folder_that_cannot_be_read_for_a_while_leaves_the_last_page(tmp_path, clock, caplog):
+@pytest.mark.parametrize(
+    ("file", "half"),
+    [
+        ("probes.parquet", b"half"),
+        ("config.json", b"half"),
+        ("config.json", b'{"recipe": 1}'),
+        ("metrics.jsonl", b"half\n"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_for_a_while_leaves_the_last_page(tmp_path, clock, caplog, file, half):
     run = write_run(tmp_path / "run").path
+    write_probes(run, until=0, only="rank")
     live = Live([run], clock=clock)
     live.make()
-    page, whole = live.page(), (run / "config.json").read_bytes()
+    page, stamp, whole = live.page(), live.stamp(), (run / file).read_bytes()
     clock.now = 100.0
-    (run / "probes.parquet").write_bytes(b"half")
-    assert live.page() == page
-    assert "is damaged" in caplog.text
-    assert (run / "config.json").read_bytes() == whole
+    (run / file).write_bytes(half)
+    assert (live.page(), live.stamp()) == (page, stamp)
+    assert "The page stays as it was." in caplog.text
+    assert ("cannot be read just now" in live.state()) == (file == "config.json")
+    (run / file).write_bytes(whole)
+    clock.now = 200.0
+    assert live.stamp() != stamp
+    assert "Nothing is training" in live.state()
 
 
 @pytest.fixture

@@ -60,16 +60,18 @@ class Live:
             if self.clock() >= self._next and stamp_of(self.paths) != self._stamp:
                 try:
                     self.make()
-                except UserError as error:  # a folder that is being moved or mended: the last page stays
+                except (UserError, OSError) as error:  # a folder that is being moved or mended: the last page stays
                     log.warning("%s The page stays as it was.", error)
                     self._next = self.clock() + _LEAST_PAUSE
             return self._stamp
 
     def state(self) -> str:
         """Whether there is more to come, for the page's own line."""
-        runs = [Run.open(path) for path in self.paths if is_run(path)]
-        if any(run.is_live() for run in runs):
+        states = [_training(path) for path in self.paths]
+        if True in states:
             return f"Live, as of {time.strftime('%H:%M:%S')}."
+        if None in states:
+            return "A run cannot be read just now; these are the last numbers."
         return "Nothing is training any more; these are the last numbers."
 
     def make(self) -> None:
@@ -106,8 +108,16 @@ def stamp_of(paths: Sequence[Path], names: Sequence[str] = _READ) -> str:
             except OSError:
                 continue
             digest.update(f"{file} {found.st_mtime_ns} {found.st_size}\n".encode())
-        digest.update(b"live" if is_run(path) and Run.open(path).is_live() else b"still")
+        digest.update(f"{_training(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _training(path: Path) -> bool | None:
+    """Whether a run in this folder is training; None where it cannot be read, as one that is moved or mended."""
+    try:
+        return is_run(path) and Run.open(path).is_live()
+    except (UserError, OSError):
+        return None
 
 
 def server(live: Live, port: int) -> ThreadingHTTPServer:
