@@ -232,6 +232,9 @@ def test_a_bad_image_is_one_clear_line_or_a_counted_skip(
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]  # nothing half made is left
     found = opened(folder, tmp_path, skip_bad=True)
     same(found)
+    places = [Path(where) for where in found.where()]  # what was left out has moved no other one's place
+    assert [place.parent.name for place in places] == [found.names[i] for i in found.label]
+    assert all(place.is_file() and "bad" not in place.name for place in places)
     assert [skip.count for skip in found.skipped.values()] == [1]
     assert "skipped 1 (" in caplog.text
     caplog.clear()
@@ -247,6 +250,7 @@ def test_rows_without_a_label_are_left_out_wherever_they_stand(tmp_path: Path, m
         opened(tmp_path / "a.parquet", tmp_path)
     found = opened(tmp_path / "a.parquet", tmp_path, skip_bad=True)
     same(found, ["4", "2"], COLOUR[[3, 5]])
+    assert [where.rpartition(" ")[2] for where in found.where()] == ["4", "6"]
     assert found.skipped["label missing"].count == 4
 
 

@@ -156,7 +156,8 @@ def test_the_comparison_has_every_row_and_the_model_can_be_saved_and_used(digits
     np.testing.assert_array_equal(opened.network.scores(pictures, 0), found.best.network.scores(pictures, 0))
     kept.task.write(*opened._predict(examples, Notes()), tmp_path / "out.tsv")
     rows = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
-    assert rows[0] == ["key", "prediction", "probability"] and [row[0] for row in rows[1:]] == [e.key for e in examples]
+    assert rows[0] == ["path", "prediction", "probability"]
+    assert [row[0] for row in rows[1:]] == [example.where for example in examples]
 
 
 def test_features_are_the_backbones_output_of_whole_images(digits, model):
@@ -237,6 +238,9 @@ def test_a_saved_model_reads_images_as_its_own_were_and_refuses_those_it_cannot(
     opened = open_tuned(tmp_path / "saved")
     write(tmp_path / "others", size=20)
     assert opened.evaluate(tmp_path / "others")[0] == 80
+    assert opened.predict(tmp_path / "others", tmp_path / "said.tsv") == 80
+    said = [line.split("\t")[0] for line in (tmp_path / "said.tsv").read_text().splitlines()[1:]]
+    assert said == [str(path) for path in sorted((tmp_path / "others").rglob("*.png"))]
     coloured = msgspec.structs.replace(task.config, channels=3)
     opened = replace(opened, card=msgspec.structs.replace(opened.card, task=coloured))
     with pytest.raises(UserError, match=r"8x8 with 3 channels, and the model reads 1 channel\."):

@@ -31,7 +31,7 @@ from sesame.data.store import Skip
 from sesame.errors import UserError
 
 log = logging.getLogger(__name__)
-VERSION = 2
+VERSION = 3
 
 
 class ImagesInfo(Struct, frozen=True, kw_only=True):
@@ -56,6 +56,14 @@ class Images:
     label: Int[np.ndarray, " image"] | None
     names: tuple[str, ...]
     skipped: dict[str, Skip]
+    places: Path | None = None
+    """The file that says where each was found; None of built-in ones."""
+
+    def where(self) -> list[str]:
+        """The place of each image, as messages say it: its file, its name in an archive, its number in an array."""
+        if self.places is None:
+            return [str(number) for number in range(len(self.key))]
+        return self.places.read_bytes().decode("utf-8", "surrogateescape").split("\0")
 
 
 def open_images(c: ImageData) -> Images:
@@ -72,7 +80,7 @@ def open_images(c: ImageData) -> Images:
     pixels = np.asarray(np.memmap(file, np.uint8, "r", shape=shape))
     labels = folder / "labels.npy"
     label = np.load(labels) if labels.exists() else None
-    return Images(pixels, np.load(folder / "keys.npy"), label, info.names, info.skipped)
+    return Images(pixels, np.load(folder / "keys.npy"), label, info.names, info.skipped, folder / "places")
 
 
 def _tell(info: ImagesInfo) -> None:
@@ -120,20 +128,21 @@ def _write(c: ImageData, folder: Path) -> None:
     bad = judge(c.skip_bad, skips, "--data.skip-bad")
     keys: list[np.ndarray] = []
     labels: list[int | str | None] = []
-    without: list[str] = []
-    some, greys = False, 0
+    places: list[str] = []
+    told, some, greys = 0, False, 0
     size, channels, batches = decoded(raw_images(c, bad, skips), c.size, c.channels)
     with closing(batches), open(folder / "pixels.bin", "wb") as file:
         for batch in batches:
             for reason, message in batch.bad:
                 bad(reason, message)
             labels += (label for label, _ in batch.raws)
-            without += (where for label, where in batch.raws if label is None)
+            places += (where for _, where in batch.raws)
             some |= any(label is not None for label, _ in batch.raws)
             if some:  # the first images may be those without
-                for where in without:
-                    bad("label missing", f"{where}: has no label, and other images of the source have one.")
-                without.clear()
+                for label, where in zip(labels[told:], places[told:], strict=True):
+                    if label is None:
+                        bad("label missing", f"{where}: has no label, and other images of the source have one.")
+                told = len(labels)
             file.write(batch.pixels.tobytes())
             keys.append(batch.keys)
             greys += batch.greys
@@ -144,6 +153,7 @@ def _write(c: ImageData, folder: Path) -> None:
     if some:
         kept = np.array([label is not None for label in labels])
         _drop(folder / "pixels.bin", ~kept)
+        places = [where for label, where in zip(labels, places, strict=True) if label is not None]
         key, labels = key[kept], [label for label in labels if label is not None]
         if len({type(label) for label in labels}) > 1:
             labels = [str(label) for label in labels]
@@ -151,6 +161,7 @@ def _write(c: ImageData, folder: Path) -> None:
         names = tuple(str(name) for name in found)
         np.save(folder / "labels.npy", index.astype(np.int64))
     np.save(folder / "keys.npy", key)
+    (folder / "places").write_bytes("\0".join(places).encode("utf-8", "surrogateescape"))
     info = ImagesInfo(
         version=VERSION, source=c.source, images=len(labels), channels=channels, size=size, names=names, greys=greys,
         skipped=skips.report(),

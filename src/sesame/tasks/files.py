@@ -1,7 +1,10 @@
 """The bytes of a labelled file, whatever it is packed in: read, and written."""
 
+import csv
 import gzip
+import io
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from sesame.errors import UserError
@@ -29,3 +32,10 @@ def write(path: Path, content: bytes) -> None:
     """Make `path` a file of these bytes, compressed where its name ends in .gz."""
     # Without the time of writing in it, the same predictions are the same file.
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A TSV file with a header."""
+    table = io.StringIO()
+    csv.writer(table, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
+    write(path, table.getvalue().encode("utf-8", "surrogateescape"))

@@ -126,9 +126,8 @@ class ImageClassification(Classes[Picture]):
         return torch.cat(found).clone()
 
     def write(self, examples: Sequence[Picture], predictions: Sequence[Choice], path: Path) -> None:
-        rows: list[tuple[str, ...]] = [("key", "prediction", "probability")]
-        rows += [(e.key, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]
-        files.write(path, "".join("\t".join(row) + "\n" for row in rows).encode())
+        rows = [(e.where, *map(str, columns_of(p).values())) for e, p in zip(examples, predictions, strict=True)]
+        files.write_rows(path, ("path", "prediction", "probability"), rows)
 
 
 # --------------------------------------------------------------------------------------------- the network
@@ -194,11 +193,10 @@ def read(c: config.Images, source: str, notes: Notes, labelled: bool = True) -> 
         notes.counts[f"skipped: {reason}"] += skip.count
     if labelled and found.label is None:
         raise UserError(f"{source}: its images have no labels, so there is nothing to learn. Give a folder per class.")
-    name = Path(source).name
     labels = [found.names[i] for i in found.label.tolist()] if labelled and found.label is not None else None
     return [
-        Picture(f"{number}", f"{name}:{number}", x, key, labels[number] if labels else None)
-        for number, (x, key) in enumerate(zip(found.pixels, found.key.tolist(), strict=True))
+        Picture(f"{number}", where, x, key, labels[number] if labels else None)
+        for number, (where, x, key) in enumerate(zip(found.where(), found.pixels, found.key.tolist(), strict=True))
     ]
 
 

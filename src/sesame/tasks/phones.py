@@ -20,11 +20,12 @@ from torch import Tensor
 from sesame.data.utterance import Utterance
 from sesame.errors import UserError
 from sesame.pretext.base import Term
+from sesame.tasks import files
 from sesame.tasks.base import Notes
 from sesame.tasks.hearing import HOP, Ear, sounding
 from sesame.tasks.sequences import Sequences, TaskBatch
 from sesame.tasks.spoken import P, SpeechTask, Spoken, on_end
-from sesame.tasks.spoken_class import place, write_rows
+from sesame.tasks.spoken_class import place
 
 BLANK = 0
 """Of CTC; phone k has the score k + 1."""
@@ -133,7 +134,7 @@ class PhoneFrames(PhoneTask[Framewise]):
             (place(e.utterance), " ".join(self.labels[k] for k in p.said.tolist()))
             for e, p in zip(examples, predictions, strict=True)
         ]
-        write_rows(path, ("path", "prediction"), rows)
+        files.write_rows(path, ("path", "prediction"), rows)
 
 
 # -------------------------------------------------------------------------------------------------- in order
@@ -197,7 +198,7 @@ class PhoneCtc(PhoneTask[tuple[str, ...]]):
 
     def write(self, examples: Sequence[Spoken], predictions: Sequence[tuple[str, ...]], path: Path) -> None:
         rows = [(place(e.utterance), " ".join(p)) for e, p in zip(examples, predictions, strict=True)]
-        write_rows(path, ("path", "prediction"), rows)
+        files.write_rows(path, ("path", "prediction"), rows)
 
 
 def needed(numbers: Int[np.ndarray, " phone"]) -> int:

@@ -4,8 +4,6 @@ The head is linear in the mean of the states over time, or in that and their sta
 that is not trained these are all that must be kept of each layer, exactly.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -108,7 +106,7 @@ class SpokenClass(SpeechTask[Choice]):
     def write(self, examples: Sequence[Spoken], predictions: Sequence[Choice], path: Path) -> None:
         rows = [(place(e.utterance), p.label, f"{p.probability:.6f}")
                 for e, p in zip(examples, predictions, strict=True)]  # fmt: skip
-        write_rows(path, ("path", "prediction", "probability"), rows)
+        files.write_rows(path, ("path", "prediction", "probability"), rows)
 
     def majority(self, train: Sequence[Spoken], test: Sequence[Spoken]) -> list[Choice]:
         return [Choice(*lexical.most_frequent([str(e.label) for e in train]))] * len(test)
@@ -126,13 +124,6 @@ class SpokenClass(SpeechTask[Choice]):
 
     def baselines(self, train: Sequence[Spoken], test: Sequence[Spoken]) -> dict[str, list[Any]]:
         return {"majority": self.majority(train, test), "spread": self.lexical(train, test)}
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A TSV file with a header."""
-    table = io.StringIO()
-    csv.writer(table, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
-    files.write(path, table.getvalue().encode())
 
 
 def place(utterance: Utterance) -> str:
