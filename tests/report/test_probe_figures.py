@@ -12,6 +12,7 @@ from sesame.report.folders import open_folders
 from sesame.report.learning_chart import CURVE, LEVEL, LOSS, TRAINING
 from sesame.report.probe_figures import parts
 from sesame.report.probe_reading import Measure, cohorts
+from sesame.report.report import compose
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +181,14 @@ def test_a_caption_tells_each_series_own_steps_where_they_differ(tmp_path):
     assert both.summary == "0 0 → 20 (from step 0 to 400); 1 0 → 0 (at step 0)."
     ((one,),) = (part.figures for part in parts(found[:1]))
     assert one.summary == "From step 0 to 400: 0 → 20."
+
+
+def test_names_of_figures_stay_short_and_apart_however_long_runs_are_called(tmp_path):
+    paths = [tmp_path / f"{'a-rather-long-name-of-a-run-' * 6}{number}" for number in range(10)]
+    for number, path in enumerate(paths):  # eight seeds of one recipe, and two recipes that differ at their end alone
+        write_run(path, recipe(seed=number, steps=400 + max(0, number - 7)))
+        write_probes(path, until=4)
+    names = [figure.name for figure in compose(*open_folders(paths)).figures]
+    assert len(set(names)) == len(names)
+    assert max(len(name) for name in names) <= 220
+    assert any("8-seeds-a-rather-long" in name for name in names)

@@ -21,6 +21,8 @@ from sesame.report.reliability import reliability
 
 MOST_LINES = 12
 """Groups that one chart draws as lines; more become rows of a heat-map."""
+LONGEST = 100
+"""Characters of a name: file systems take 255, and two parts with their ends and a number must go into them."""
 CONFIDENCE = "confidence"
 ALL = "all"
 """What a group without a name is called beside others that have one."""
@@ -175,7 +177,8 @@ class Probed:
         else:
             for group in groups:
                 own = [row for row in rows if row["group"] == group]
-                drawn = _over_steps(slug(name, group, "layers"), title + (f", {group}" if group else ""), own, percent)
+                whole = title + (f", {group}" if group else "")
+                drawn = _over_steps(f"{name}-{slug(group, 'layers')}", whole, own, percent)
                 yield replace(drawn, summary=drawn.summary + self.levels_in_words(measure, cohort))
 
     # --------------------------------------------------------------------------------------------- parts
@@ -183,7 +186,7 @@ class Probed:
         """The name and the title of a figure that shows one cohort."""
         several = len(self.found) > 1
         title = wording.measure(measure.metric) + self.whose(cohort).rstrip(",")
-        return slug(self.anchor, measure.metric, cohort.label if several else ""), title
+        return slug(self.anchor, measure.metric, cohort.stem if several else ""), title
 
     def whose(self, cohort: Cohort) -> str:
         return f", {cohort.label}," if len(self.found) > 1 else ""
@@ -238,8 +241,12 @@ class Probed:
 
 
 def slug(*parts: str) -> str:
-    """A name for a file and a place in the page. Other parts may have the same: the report tells them apart."""
-    return "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)))
+    """A name for a file and a place in the page, short enough to have ends of its own set to it.
+
+    Other parts may have the same: the report tells them apart.
+    """
+    whole = "-".join(filter(None, (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)))
+    return whole[:LONGEST].rstrip("-")
 
 
 def _about(probe: str) -> list[str]:

@@ -108,6 +108,12 @@ class Cohort:
         return names[0] if len(names) == 1 else f"{len(names)} seeds ({', '.join(names)})"
 
     @property
+    def stem(self) -> str:
+        """The label as short as it can be: what names of figures end in."""
+        first, several = self.members[0].label, len(self.members) > 1
+        return f"{len(self.members)} seeds {first}" if several else first
+
+    @property
     def unit(self) -> str:
         """What `tokens` counts."""
         run = self.members[0].run
