@@ -13,7 +13,7 @@ from report_folders import CLASSES, MEASURED, recipe, word_classes, write_probes
 
 from sesame import config
 from sesame.probes.base import Item
-from sesame.report import page
+from sesame.report import examples, page
 from sesame.report.folders import open_folders
 from sesame.report.live import Live, server
 from sesame.report.report import compose
@@ -65,7 +65,7 @@ async function look() {
   page.clicked = {cards: cards(form), series: form.elements.series.value,
                   step: form.elements.step.selectedOptions[0].text};
   form.elements.series.value = 'noun';
-  form.elements.step.value = form.elements.step.options.length - 1;
+  form.elements.step.selectedIndex = form.elements.step.options.length - 1;
   form.dispatchEvent(new Event('change', {bubbles: true}));
   page.chosen = cards(form);
   await pause();
@@ -160,10 +160,11 @@ def line(when, item):
 FOLLOW = """<script>
 addEventListener('load', async () => {
   while (!document.querySelector('.chart svg')) await new Promise((done) => setTimeout(done, 50));
-  const of = (name) => document.querySelector('.examples').elements[name];
+  const of = (name, form = 0) => document.querySelectorAll('.examples')[form].elements[name];
   document.querySelector('[value=time]').click();
   of('series').value = 'verb';
   of('series').dispatchEvent(new Event('change', {bubbles: true}));
+  of('step', 1).value = 32;
   document.querySelector('details').open = true;
   const stamp = document.body.dataset.live;
   while (document.body.dataset.live === stamp) await new Promise((done) => setTimeout(done, 50));
@@ -173,6 +174,7 @@ addEventListener('load', async () => {
   out.id = 'seen';
   out.textContent = JSON.stringify({
     failures, stamps: [stamp, document.body.dataset.live], steps: of('step').options.length,
+    at: [of('step').value, of('step', 1).value],
     time: document.querySelector('[value=time]').checked, series: of('series').value,
     cards: document.querySelectorAll('.examples .card').length, open: document.querySelector('details').open,
     said: document.getElementById('live').textContent,
@@ -195,7 +197,8 @@ class Growing(Live):
         return self.pages[1][0]
 
 
-def test_a_live_page_takes_up_what_is_new_and_keeps_what_was_chosen(tmp_path):
+def test_a_live_page_takes_up_what_is_new_and_keeps_what_was_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, "MOST_STEPS", 8)  # all of the first page; some of them fall out of the second
     live = Growing([write_run(tmp_path / "run").path])
     for number, until in enumerate((100, 200)):
         write_probes(live.paths[0], until=until, only="word-classes")
@@ -207,6 +210,7 @@ def test_a_live_page_takes_up_what_is_new_and_keeps_what_was_chosen(tmp_path):
         serving.shutdown()
     assert seen["failures"] == []
     assert seen["stamps"] == ["stamp-0", "stamp-1"]
-    assert seen["steps"] == len([step for step in MEASURED if step <= 200])
+    assert seen["steps"] == len([step for step in MEASURED if step <= 100]) == 8
+    assert seen["at"] == ["200", "32"]  # the last is the new last, and a step that was chosen is the same step
     assert (seen["time"], seen["open"], seen["series"], seen["cards"]) == (True, True, "verb", 4)
     assert seen["said"].startswith("Nothing is training any more")

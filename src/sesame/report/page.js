@@ -39,10 +39,9 @@ function follow(form, view) {
   form.hidden = false;
   form.addEventListener("change", () => show(form, data, view));
   view.addEventListener("click", (_, item) => {
-    const place = data.steps.indexOf(item?.datum?.step);
-    if (item?.mark?.marktype !== "symbol" || place < 0) return;
+    if (item?.mark?.marktype !== "symbol" || !data.steps.includes(item.datum?.step)) return;
     form.elements.series.value = item.datum.series;
-    form.elements.step.value = place;
+    form.elements.step.value = item.datum.step;
     show(form, data, view);
     form.scrollIntoView({ block: "nearest" });
   });
@@ -50,7 +49,7 @@ function follow(form, view) {
 }
 
 function show(form, data, view) {
-  const series = form.elements.series.value, step = Number(form.elements.step.value);
+  const series = form.elements.series.value, step = form.elements.step.selectedIndex;
   const run = Number(form.elements.run?.value ?? 0), last = data.steps.length - 1;
   const at = (things, place) => things.of.find(([r, s]) => r === run && s === place);
   const cards = (data.series[series] ?? []).filter((thing) => at(thing, step)).map((thing) => {
@@ -118,7 +117,7 @@ async function refresh() {
   document.body.dataset.live = fresh.body.dataset.live;
   for (const [id, height] of heights) document.getElementById(id)?.style.setProperty("min-height", `${height}px`);
   for (const control of controls(document)) {
-    if (kept.has(nameOf(control))) Object.assign(control, kept.get(nameOf(control)));
+    if (kept.has(nameOf(control))) restore(control, kept.get(nameOf(control)));
   }
   scrollTo(...scroll);
   await drawAll();
@@ -132,7 +131,16 @@ const nameOf = (control) => [
 
 function stateOf(control) {
   if (control instanceof HTMLDetailsElement) return { open: control.open };
+  const last = control.selectedIndex === control.length - 1;
+  if (control.name === "step") return { step: Number(control.value), last };
   return control.type === "radio" ? { checked: control.checked } : { value: control.value };
+}
+
+// The last step stays the last one, also where it is another by now; of others the nearest one stays.
+function restore(control, state) {
+  if (control.name !== "step") return Object.assign(control, state);
+  const far = [...control.options].map((option) => Math.abs(option.value - state.step));
+  control.selectedIndex = state.last ? far.length - 1 : far.indexOf(Math.min(...far));
 }
 
 // On paper nothing can be opened.
