@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 import vl_convert
 from report_folders import CLASSES, recipe, write_probes, write_run, write_tuning
@@ -191,17 +192,28 @@ def test_settings_in_which_runs_differ_stand_side_by_side(report):
 @pytest.mark.parametrize(
     ("gain", "tfidf", "words"),
     [
-        (Gain(0.05, 0.01), 0.5, "clear gain"),
-        (Gain(0.02, 0.0101), 0.5, "no clear difference"),
-        (Gain(-0.05, 0.01), 0.5, "clear loss"),
+        (Gain(0.05, 0.01), 0.5, "clear gain (more than two standard errors)"),
+        (Gain(0.02, 0.0101), 0.5, "no clear difference (not more than two standard errors)"),
+        (Gain(-0.05, 0.01), 0.5, "clear loss (more than two standard errors)"),
+        (Gain(0.05, 1e-17), 0.5, "the same gain with every seed, so no error can be told"),
+        (Gain(0.0, 0.0), 0.5, "no clear difference (not more than two standard errors)"),
         (Gain(0.05, None), 0.5, "one seed, so no error is known"),
-        (Gain(0.05, 0.01), 0.8, "clear gain; not above TF-IDF"),
+        (Gain(0.05, 0.01), 0.8, "clear gain (more than two standard errors); not above TF-IDF"),
         (None, 0.5, "no comparison"),
     ],
 )
 def test_a_gain_is_put_into_words(gain, tfidf, words):
     result = Point(tfidf=tfidf, majority=0.1, pretrained=Mean(0.7, 0.01, 5), gain=gain, lr={})
     assert wording.verdict(result) == words
+
+
+def test_the_conclusion_says_where_seeds_are_tied(folders):
+    result = open_folders(folders[2:]).tunings[0].tasks["pydocs/area"]
+    gains = (Gain(0.05, 0.01), Gain(-0.05, 0.01), Gain(0.05, 0.0))
+    results = [msgspec.structs.replace(result, gain=gain) for gain in gains]
+    begin = "On {} of {} tasks, pretraining gains more than two standard errors over training from scratch"
+    assert wording.conclusion(results[:2]) == f"{begin.format(1, 2)}; on 1 it loses more than that."
+    assert wording.conclusion(results).endswith("; on 1 all seeds differ alike, so an error of 0 says little.")
 
 
 def test_a_report_replaces_a_report_and_no_other_file(folders, tmp_path):

@@ -77,6 +77,11 @@ def is_clear(gain: Gain) -> bool:
     return bool(gain.se is not None and abs(gain.mean) > 2 * gain.se)
 
 
+def is_tied(gain: Gain) -> bool:
+    """Whether every seed has the same gain, but for rounding: few seeds may, and that says little of their error."""
+    return gain.se is not None and gain.se < 1e-9 < abs(gain.mean)
+
+
 class _Result(Struct, frozen=True):
     tasks: dict[str, Result]
     seconds: float | None = None

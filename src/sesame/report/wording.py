@@ -7,7 +7,7 @@ from pathlib import Path
 from sesame import config
 from sesame.report import reading
 from sesame.report.probe_reading import Cohort
-from sesame.report.reading import FineTuning, Pretraining, is_clear
+from sesame.report.reading import FineTuning, Pretraining, is_clear, is_tied
 from sesame.tasks.comparison import Gain, Mean, Point, Result
 
 COLUMN_NAMES = {
@@ -394,12 +394,15 @@ def verdict(result: Point) -> str:
 
 
 def outcome(gain: Gain) -> str:
-    """Whether a gain is more than chance."""
+    """Whether a gain is more than chance, and by which rule."""
     if gain.se is None:
         return "one seed, so no error is known"
+    what = "gain" if gain.mean > 0 else "loss"
+    if is_tied(gain):
+        return f"the same {what} with every seed, so no error can be told"
     if is_clear(gain):
-        return "clear gain" if gain.mean > 0 else "clear loss"
-    return "no clear difference"
+        return f"clear {what} (more than two standard errors)"
+    return "no clear difference (not more than two standard errors)"
 
 
 def _unbeaten(result: Point, ours: Mean, rivals: Sequence[tuple[str, str]]) -> str:
@@ -432,7 +435,9 @@ def conclusion(results: Sequence[Result]) -> str:
     worse = sum(is_clear(gain) and gain.mean < 0 for gain in gains)
     tasks = f"{len(gains)} task{'s' * (len(gains) != 1)}"
     said = f"On {clear} of {tasks}, pretraining gains more than two standard errors over {_rival(results)}"
-    return said + (f"; on {worse} it clearly loses." if worse else ".")
+    said += f"; on {worse} it loses more than that" if worse else ""
+    tied = sum(map(is_tied, gains))
+    return said + (f"; on {tied} all seeds differ alike, so an error of 0 says little." if tied else ".")
 
 
 def _rival(results: Sequence[Result]) -> str:
