@@ -161,7 +161,7 @@ def test_a_labelled_task_whose_files_changed_is_asked_again(store, tmp_path, mon
         return Measured(0.5, "accuracy", True)
 
     def write(examples):
-        (data / "train.csv").write_text("text,label\n" + "t1 t2,a\nt3 t4,b\n" * examples)
+        (data / "train.csv").write_text("text,label\n" + "".join(f"t1 t{n},a\nt3 t{n},b\n" for n in range(examples)))
 
     monkeypatch.setattr(training, "measure", measured)
     (tmp_path / "task.json").write_text('{"kind": "classification", "train": "data/train.csv"}')

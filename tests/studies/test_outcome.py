@@ -36,6 +36,8 @@ def test_one_seed_resolves_nothing():
     found = paired([0.9], [0.1])
     assert found.mean == pytest.approx(0.8)
     assert (found.se, found.low, found.resolved) == (None, None, False)
+    tied = paired([0.75, 0.5], [0.5, 0.25])
+    assert (tied.mean, tied.se, tied.resolved) == (0.25, 0.0, False)
 
 
 def values(**arms: list[float | None]):

@@ -28,7 +28,10 @@ class Difference(Struct, frozen=True, kw_only=True):
 
     @property
     def resolved(self) -> bool:
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether the interval is on one side of 0. An error of nothing resolves nothing: a few seeds may be tied."""
+        if self.se is None or self.low is None or self.high is None:
+            return False
+        return self.se > 1e-9 and (self.low > 0 or self.high < 0)
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
