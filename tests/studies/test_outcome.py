@@ -53,12 +53,12 @@ def test_a_seed_that_is_missing_is_left_out_of_both():
 
 
 def test_the_words_say_what_shows_and_what_cannot_be_resolved():
-    found = values(none=[0.50, 0.51, 0.52], up=[0.60, 0.61, 0.625], alike=[0.51, 0.50, 0.53], down=[0.3, 0.31, 0.32])
+    found = values(none=[0.50, 0.51, 0.52], up=[0.60, 0.61, 0.625], alike=[0.51, 0.50, 0.53], down=[0.3, 0.31, 0.322])
     assert found.words == (
-        "up is above none by 10.2 ± 0.2; down is below none by 20.0 ± 0.0; alike cannot be told from none with 3 seeds."
+        "up is above none by 10.2 ± 0.2; down is below none by 19.9 ± 0.1; alike cannot be told from none with 3 seeds."
     )
     assert cell(found.cells["none"], True) == "51.0 ± 0.6"
-    assert cell(found.cells["down"], True) == "31.0 ± 0.6\n(−20.0 ± 0.0)"
+    assert cell(found.cells["down"], True) == "31.1 ± 0.6\n(−19.9 ± 0.1)"
     assert cell(found.cells["alike"], True).endswith("(≈ +0.3 ± 0.7)")
 
 
