@@ -16,6 +16,7 @@ def tables(
     a_step: int = 1000,
     words: Mapping[str, Sequence[str]] | None = None,
     baseline: Mapping[str, float] | None = None,
+    chance: Mapping[str, float] | None = None,
     first_key: int = 1,
     **changes: object,
 ) -> tuple[pa.Table, pa.Table]:
@@ -32,8 +33,9 @@ def tables(
                     items.append(WHEN | {"step": step, "tokens": a_step * step} | told | shown | changes)
     known = [
         WHEN | {"step": step, "tokens": a_step * step, "layer": -1, "group": group, "value": value, "n": 1}
-        | {"metric": "mask_prediction_unigram", "low": np.nan, "high": np.nan}
-        for step in steps for group, value in (baseline or {}).items()
+        | {"metric": f"mask_prediction_{level}", "low": np.nan, "high": np.nan}
+        for level, of_groups in (("unigram", baseline), ("chance", chance))
+        for step in steps for group, value in (of_groups or {}).items()
     ]  # fmt: skip
     return pa.Table.from_pylist(known, VALUE_SCHEMA), pa.Table.from_pylist(items, ITEM_SCHEMA)
 

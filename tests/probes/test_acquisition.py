@@ -189,8 +189,7 @@ def test_of_pairs_half_are_right_by_guessing() -> None:
     coin = np.random.default_rng(0).random((200, len(STEPS))) < 0.5
     risen = np.array([0.5] * 8 + [0.7] + [0.9] * 6)
     known = (np.arange(200)[:, None] < 200 * risen).astype(float)
-    run = answered(*tables({"coin": coin.astype(float), "known": known}, STEPS, probe="minimal-pairs"),
-                   "minimal-pairs", "mask_prediction", label="pairs")  # fmt: skip
+    run = run_of({"coin": coin.astype(float), "known": known}, chance={"coin": 0.5, "known": 0.5})
     found = acquired([run], resamples=50)
     assert found.learned == ("known",)
     assert "not clearly above the 50% of guessing" in found.groups[1].not_learned

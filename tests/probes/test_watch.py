@@ -213,7 +213,8 @@ def test_the_probe_of_the_documentation(copied, tmp_path):
     model = load(copied, 10)
     chances = [{g.token: g.probability for g in fill(model, text, 60).masks[0]} for text in sentences]
     right = [chance[f"t{n}"] > chance["t20"] for n, chance in enumerate(chances)]
-    (row,) = rows(copied)
+    row, chance = rows(copied)
+    assert (chance["metric"], chance["value"]) == ("prefers_chance", 0.5)
     assert (row["metric"], row["value"], row["n"]) == ("prefers", sum(right) / 6, 6)
     items = rows(copied, "probe-items.parquet")
     assert [item["right"] for item in items] == right and items[0]["text"] == "t1 ⟦[MASK]⟧ t0 t1"

@@ -11,8 +11,8 @@ mean over its runs, of the tokens and those of the first measured step together,
 is there at the start counts like one that needs a step, not like one that needs a single token. With few runs such an
 interval is a little short: n of them vary by (n − 1)/n of what they should.
 
-A group counts as learned where its final score is above 10% and above the unigram baseline. Where guessing is right
-more often than that (of a pair, half the time), shares of the final score are counted from there, and the interval of
+A group counts as learned where its final score is above 10% and above the unigram baseline. Where the probe says
+what guessing gets (`…_chance`; of a pair, half), shares of the final score are counted from there, and the interval of
 the final score must lie above it.
 """
 
@@ -141,8 +141,11 @@ def acquired(
             "to say when something was learned. `sesame watch RUN` measures the checkpoints of a run."
         )
     found = {name: _group(runs, name, resamples) for name in names}
-    guess = runs[0].guess
-    why = {name: _not_learned(_estimate(found[name].final), _baseline(runs, name), guess) for name in names}
+    baseline, guessing = [run.baseline for run in runs], [run.chance for run in runs]
+    why = {
+        name: _not_learned(_estimate(found[name].final), _highest(baseline, name), _highest(guessing, name))
+        for name in names
+    }
     learned = sorted((name for name in names if not why[name]), key=lambda name: found[name].tokens[0, 0])
     ranks = [_ranks([found[name].tokens[:, s] for name in learned]) for s in range(len(SHARES))]
     groups = []
@@ -158,7 +161,9 @@ def acquired(
             for s, share in enumerate(SHARES)
             if not why[name]
         ]
-        groups.append(Group(name, one.items, *_estimate(one.final), _baseline(runs, name), why[name], tuple(reached)))
+        groups.append(
+            Group(name, one.items, *_estimate(one.final), _highest(baseline, name), why[name], tuple(reached))
+        )
     times = {name: found[name].tokens for name in learned}
     return Acquisition(
         tuple(groups),
@@ -190,10 +195,10 @@ def _group(runs: Sequence[Answered], name: str, resamples: int) -> _Times:
     groups = [run.of(name) for run in runs]
     for r, group in enumerate(groups):
         made = curves(group.right, resampled(group.keys, resamples))
-        final[r] = _final(made, group.asked)
+        final[r], guess = _final(made, group.asked), group.chance.get(name, 0.0)
         fit = isotonic(made, group.asked)
         for s, share in enumerate(SHARES):
-            tokens[r, :, s] = reach(fit, group.tokens, group.guess + share * (final[r] - group.guess))
+            tokens[r, :, s] = reach(fit, group.tokens, guess + share * (final[r] - guess))
         steps[r] = np.interp(tokens[r], group.tokens, group.steps)
     chosen = np.tile(np.arange(len(runs))[:, None], resamples + 1)
     number = np.arange(1, resamples + 1)[None]
@@ -255,20 +260,19 @@ def reach(
 
 
 # --------------------------------------------------------------------------------------------- learned?
-def _not_learned(final: tuple[float, float, float], baseline: float | None, guess: float) -> str:
+def _not_learned(final: tuple[float, float, float], baseline: float | None, guessing: float | None) -> str:
     score, low, _ = final
     if score <= FLOOR:
         return f"its final score, {score:.1%}, is not above {FLOOR:.0%}"
     if baseline is not None and score <= baseline:
         return f"its final score, {score:.1%}, is not above the unigram baseline, {baseline:.1%}"
-    if guess and low <= guess:
-        return f"its final score, {score:.1%}, is not clearly above the {guess:.0%} of guessing"
+    if guessing is not None and low <= guessing:
+        return f"its final score, {score:.1%}, is not clearly above the {guessing:.0%} of guessing"
     return ""
 
 
-def _baseline(runs: Sequence[Answered], name: str) -> float | None:
-    known = [run.baseline[name] for run in runs if name in run.baseline]
-    return max(known) if known else None
+def _highest(levels: Sequence[dict[str, float]], name: str) -> float | None:
+    return max((level[name] for level in levels if name in level), default=None)
 
 
 # ----------------------------------------------------------------------------------------------- orders

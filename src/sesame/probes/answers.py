@@ -19,9 +19,6 @@ from sesame.data import chance
 from sesame.errors import UserError
 from sesame.probes.table import FULL, ITEM_SCHEMA, ITEMS, LIVE, VALUE_SCHEMA, VALUES, form_of, read
 
-GUESS = {"minimal-pairs": 0.5}
-"""What guessing gets of probes that offer few answers; of the others next to nothing."""
-
 
 @dataclass(frozen=True)
 class Answered:
@@ -42,8 +39,8 @@ class Answered:
     """1 or 0; NaN where it was not asked at that step."""
     baseline: dict[str, float] = field(default_factory=dict)
     """By group, what needs no sentence: the score of the unigram baseline at the last step."""
-    guess: float = 0.0
-    """What guessing would get."""
+    chance: dict[str, float] = field(default_factory=dict)
+    """By group, what guessing gets, where that is not next to nothing."""
 
     def names(self) -> list[str]:
         return sorted(set(self.groups))
@@ -112,7 +109,7 @@ def answered(
         tuple(words.tolist()),
         right,
         _baseline(values, probe, f"{metric}_unigram", sources[0], form),
-        GUESS.get(probe, 0.0),
+        _baseline(values, probe, f"{metric}_chance", sources[0], form),
     )
 
 

@@ -64,6 +64,7 @@ def measure(model: Model, ask: Ask) -> Iterator[Answer]:
     for group in [*np.unique(groups).tolist(), ""]:
         of = (groups == group) | (group == "")
         yield share("accuracy", (good > bad)[of], group)
+        yield Value("accuracy_chance", 0.5, int(of.sum()), group)
         if unigram is not None:
             yield Value("accuracy_unigram", float(unigram[of].mean()), int(of.sum()), group)
     keys = [key_of(pair.good, pair.bad) for pair in asked.pairs]

@@ -122,6 +122,7 @@ def term(name: str) -> str:
 
 # ------------------------------------------------------------------------------------------- probes
 LEVELS = {
+    "chance": "guessing",
     "unigram": "by word frequency alone",
     "majority": "always the most frequent answer",
     "word_majority": "the most frequent answer for each word",
