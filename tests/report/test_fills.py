@@ -4,10 +4,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from sesame import config
+from sesame.data.text import TextSet
+from sesame.data.twin import WITHOUT
 from sesame.engine.build import load
 from sesame.engine.run import Run
 from sesame.report.fills import GUESSES, fills, held_out_gaps, steps_of
 from sesame.report.reading import pretraining
+from sesame.report.report import text_in
 from sesame.tasks.fill import fill
 
 
@@ -53,7 +57,17 @@ def test_another_text_under_the_same_name_is_not_taken_for_the_run_s(run):
     run.run.config = msgspec.structs.replace(run.run.config, data="another")
     found, notes = fills(run)
     assert found == []
-    assert "another text" in notes[0]
+    assert "holds other text than it did" in notes[0]
+
+
+def test_a_twin_s_sentences_are_those_of_the_text_that_it_shares(run, weights, tmp_path):
+    gaps, store = held_out_gaps(run), weights[1]
+    np.save(tmp_path / WITHOUT, store.keys[:1])
+    twin = config.Twin(of="run", at=0, folder=str(tmp_path), without=("some.txt",))
+    data = msgspec.structs.replace(run.run.recipe.data, twin=twin)
+    run.run.recipe = msgspec.structs.replace(run.run.recipe, data=data)
+    run.run.config = msgspec.structs.replace(run.run.config, data=TextSet.open(data).hash)
+    assert held_out_gaps(run) == gaps and text_in(run) == store.info
 
 
 def test_a_damaged_checkpoint_is_left_out_and_named(run):

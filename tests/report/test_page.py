@@ -271,6 +271,7 @@ def test_a_run_that_drew_its_examples_has_them_in_the_page_itself(folders, tmp_p
         (("a", config.ImageData()), ("b", config.ImageData()), True),
         (("a", config.ImageData()), ("a", config.ImageData()), False),
         (("a", config.ImageData()), ("", config.ImageData()), False),
+        (("a1", config.ImageData()), ("a1 and what a twin leaves out", config.ImageData()), False),
         (("", config.SpeechData()), ("", config.ImageData()), True),
     ],
 )

@@ -13,7 +13,7 @@ from sesame.data.store import TokenStore
 from sesame.engine import checkpoint
 from sesame.engine.build import load
 from sesame.errors import UserError
-from sesame.report.reading import Pretraining
+from sesame.report.reading import Pretraining, text_of
 from sesame.tasks.fill import Guess, fill
 
 log = logging.getLogger(__name__)
@@ -81,16 +81,10 @@ def held_out_gaps(run: Pretraining) -> list[Gap]:
 
     Raises UserError where the prepared text is gone, or is another one by now.
     """
-    data = run.run.recipe.data
-    assert isinstance(data, config.TextData), "a masked language model is trained on text"
-    if not data.store:
-        raise UserError("its recipe names no text.")
-    store = TokenStore.open(data.store)
-    if store.hash != run.run.config.data:
-        raise UserError(f"{data.store} holds another text by now.")
+    store = text_of(run.run)
     held_out = np.flatnonzero(store.held_out)
     if not len(held_out):
-        raise UserError(f"{data.store} holds out no text.")
+        raise UserError(f"{store.path} holds out no text.")
     order = held_out[chance.permute(np.arange(len(held_out)), len(held_out), "report documents")]
     gaps: list[Gap] = []
     for document in order[:_MOST_DOCUMENTS].tolist():
@@ -99,7 +93,7 @@ def held_out_gaps(run: Pretraining) -> list[Gap]:
             if len(gaps) == SENTENCES:
                 break
     if not gaps:
-        raise UserError(f"the held-out text of {data.store} has no sentence of {SHORTEST} to {LONGEST} tokens.")
+        raise UserError(f"the held-out text of {store.path} has no sentence of {SHORTEST} to {LONGEST} tokens.")
     return gaps
 
 

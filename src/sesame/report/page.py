@@ -20,7 +20,7 @@ from sesame.report.curves import by_labels
 from sesame.report.figures import Look
 from sesame.report.pretraining_figures import units
 from sesame.report.reading import gain_of, score
-from sesame.report.report import Report, differences, settings, text_of
+from sesame.report.report import Report, differences, settings, text_in
 from sesame.report.task_figures import ARM_LOOKS
 
 GENERATOR = "sesame report"
@@ -78,7 +78,7 @@ def render(report: Report, live: str = "") -> str:
         columns=wording.columns([result for _, result in report.results]),
         settings=settings,
         differences=differences(report.runs),
-        text_of=text_of,
+        text_in=text_in,
         order_heads=HEADS,
     )
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from sesame import config
 from sesame.data.store import TokenStore
+from sesame.data.text import TextSet
 from sesame.engine.run import PICTURE, Run
 from sesame.errors import UserError
 from sesame.tasks.comparison import Gain, Mean, Point, Result
@@ -198,6 +199,16 @@ def thinned(rows: list[Row], most: int) -> list[Row]:
     return [{key: float(np.mean([rows[i][key] for i in block])) for key in rows[block[0]]} for block in blocks]
 
 
+def text_of(run: Run) -> TokenStore:
+    """The prepared text that a run on text was trained on. Raises UserError where it is gone, or another by now."""
+    data = run.recipe.data
+    assert isinstance(data, config.TextData)
+    found = TextSet.open(data)
+    if found.hash != run.config.data:
+        raise UserError(f"{found.altered}.")
+    return found.store
+
+
 def word_frequencies(run: Run) -> dict[str, float]:
     """What guessing by word frequency alone gives on the held-out text: the `loss` in nats a token, the `accuracy`.
 
@@ -209,12 +220,10 @@ def word_frequencies(run: Run) -> dict[str, float]:
         return {}
     counts = next((file["counts"] for file in _artifacts(run) if "counts" in file), None)
     try:
-        store = TokenStore.open(data.store)
+        store = text_of(run)
     except UserError:
         return {}
-    if counts is None or store.hash != run.config.data or not store.held_out.any():
-        return {}
-    return guessing(store, counts)
+    return {} if counts is None or not store.held_out.any() else guessing(store, counts)
 
 
 def guessing(store: TokenStore, counts: np.ndarray) -> dict[str, float]:

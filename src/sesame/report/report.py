@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
-from pathlib import Path
 
 import msgspec
 
 from sesame.config import TextData
-from sesame.data.store import StoreInfo, read_info
+from sesame.data.store import StoreInfo
 from sesame.engine.run import Run
 from sesame.errors import UserError
 from sesame.report import figures
@@ -18,7 +17,7 @@ from sesame.report.fills import Filled, fills
 from sesame.report.pretraining_figures import pretraining_figures
 from sesame.report.probe_figures import Part, parts, slug
 from sesame.report.probe_reading import Cohort, Watched, cohorts
-from sesame.report.reading import FineTuning, Pretraining
+from sesame.report.reading import FineTuning, Pretraining, text_of
 from sesame.report.reproduce import flat
 from sesame.report.task_figures import gain_by_task, task_figures
 from sesame.tasks.comparison import Result
@@ -124,9 +123,13 @@ def compose(
 
 
 def _apart(runs: Sequence[Run]) -> bool:
-    """Whether they are known to have learned from different data; an earlier version kept no hash of images, sounds."""
-    kinds, hashes = {type(run.recipe.data) for run in runs}, {run.config.data for run in runs}
-    return len(kinds) > 1 or len(hashes - {""}) > 1
+    """Whether they are known to have learned from different data; an earlier version kept no hash of images, sounds.
+
+    A twin shares what its run holds out: its hash begins with the other's.
+    """
+    kinds, hashes = {type(run.recipe.data) for run in runs}, {run.config.data for run in runs} - {""}
+    shared = {min((other for other in hashes if one.startswith(other)), key=len) for one in hashes}
+    return len(kinds) > 1 or len(shared) > 1
 
 
 def _tasks(tuning: FineTuning, several: bool) -> Iterator[Task]:
@@ -176,13 +179,11 @@ def differences(runs: Sequence[Pretraining]) -> list[tuple[str, list[object]]]:
     return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
 
 
-def text_of(run: Pretraining) -> StoreInfo | None:
+def text_in(run: Pretraining) -> StoreInfo | None:
     """What the run's prepared text holds; None for other data, and where the text is gone."""
-    data = run.run.recipe.data
-    if not isinstance(data, TextData) or not data.store:
+    if not isinstance(run.run.recipe.data, TextData):
         return None
     try:
-        info = read_info(Path(data.store))
+        return text_of(run.run).info
     except UserError:
         return None
-    return info if info.hash == run.run.config.data else None
