@@ -28,7 +28,7 @@ def test_an_axis_has_the_unit_of_the_runs_that_are_drawn_on_it(families):
     said = {title: (axis["field"], axis["title"]) for title, axis in axes.items()}
     assert said == {
         "loss, all terms": ("step", "steps"),
-        "nt xent: loss": ("tokens", "images seen"), "nt xent: accuracy": ("tokens", "images seen"),
+        "NT-Xent: loss": ("tokens", "images seen"), "NT-Xent: accuracy": ("tokens", "images seen"),
         "masked LM: loss": ("tokens", "tokens seen"), "masked LM: accuracy": ("tokens", "tokens seen"),
         "shared: loss": ("step", "steps"), "shared: accuracy": ("step", "steps"),
     }  # fmt: skip

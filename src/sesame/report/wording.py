@@ -115,9 +115,23 @@ def metric(name: str) -> str:
     return METRIC_NAMES.get(name, name.replace("_", " "))
 
 
+_TERMS = {
+    "apc": "APC",
+    "best_rq": "BEST-RQ",
+    "byol": "BYOL",
+    "cbow": "CBOW",
+    "cpc": "CPC",
+    "hubert": "HuBERT",
+    "moco": "MoCo",
+    "nt_xent": "NT-Xent",
+    "simsiam": "SimSiam",
+    "tera": "TERA",
+}
+
+
 def term(name: str) -> str:
-    """A term of the loss: masked_lm -> masked LM."""
-    return name.replace("_", " ").replace(" lm", " LM")
+    """A term of the loss, as its paper spells it: masked_lm -> masked LM."""
+    return _TERMS.get(name, name.replace("_", " ").replace(" lm", " LM"))
 
 
 # ------------------------------------------------------------------------------------------- probes
