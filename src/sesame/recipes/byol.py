@@ -1,4 +1,7 @@
-"""BYOL (Grill et al. 2020): on the built-in digits, on small photos, and as published for 100 epochs of ImageNet."""
+"""BYOL (Grill et al. 2020): on the built-in digits, on small photos, and with the settings for 100 epochs of ImageNet.
+
+Pixels stay in 0..1, where the paper gives them ImageNet's mean and deviation.
+"""
 
 from msgspec.structs import replace
 

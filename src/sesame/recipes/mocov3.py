@@ -1,4 +1,7 @@
-"""MoCo v3 (Chen, Xie & He 2021): on the built-in digits, and as published for 100 epochs of ImageNet with a ResNet."""
+"""MoCo v3 (Chen, Xie & He 2021): on the built-in digits, and with the settings for 100 epochs of ImageNet, a ResNet.
+
+Pixels stay in 0..1, where the authors' code gives them ImageNet's mean and deviation.
+"""
 
 from msgspec.structs import replace
 

@@ -17,7 +17,7 @@ from sesame.data.store import TokenStore
 from sesame.data.text import TextSet
 from sesame.engine.run import PICTURE, Run
 from sesame.errors import UserError
-from sesame.tasks.comparison import Gain, Mean, Point, Result
+from sesame.tasks.comparison import ROUNDING, Gain, Mean, Point, Result
 
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ def is_clear(gain: Gain) -> bool:
 
 def is_tied(gain: Gain) -> bool:
     """Whether every seed has the same gain, but for rounding: few seeds may, and that says little of their error."""
-    return gain.se is not None and gain.se < 1e-9 < abs(gain.mean)
+    return gain.se is not None and gain.se < ROUNDING < abs(gain.mean)
 
 
 class _Result(Struct, frozen=True):

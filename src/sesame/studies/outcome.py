@@ -10,7 +10,7 @@ from msgspec import Struct
 from scipy.stats import t
 
 from sesame.report import wording
-from sesame.tasks.comparison import Mean, mean_of, standard_error
+from sesame.tasks.comparison import ROUNDING, Mean, mean_of, standard_error
 
 LEVEL = 0.95
 
@@ -31,7 +31,7 @@ class Difference(Struct, frozen=True, kw_only=True):
         """Whether the interval is on one side of 0. An error of nothing resolves nothing: a few seeds may be tied."""
         if self.se is None or self.low is None or self.high is None:
             return False
-        return self.se > 1e-9 and (self.low > 0 or self.high < 0)
+        return self.se > ROUNDING and (self.low > 0 or self.high < 0)
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:

@@ -473,6 +473,10 @@ def gain_of(ours: Sequence[float], theirs: Sequence[float]) -> Gain:
     return Gain(float(paired.mean()), standard_error(paired.tolist()))
 
 
+ROUNDING = 1e-9
+"""A gain or a standard error below this is nothing but rounding: where seeds are tied, no error can be told."""
+
+
 def standard_error(values: Sequence[float]) -> float | None:
     """Of the mean, from the sample's own spread; None for a single value, which has none."""
     return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
