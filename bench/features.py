@@ -1,6 +1,6 @@
 """Features of sound: hours a second against the extractors of transformers and against librosa.
 
-    python bench/features.py                               six cases, alternating, three rounds, all cores
+    python bench/features.py                               five cases, alternating, three rounds, all cores
     python bench/features.py --threads 1 --minutes 20 --cases fbank whisper --json
     python bench/features.py --batch 16                    as whoever reads a folder: so many sounds in a call
 
@@ -10,8 +10,7 @@ longest), of the others each sound is a call. `speed` is seconds of sound a seco
 the one in transformers that is Kaldi's with Povey's window. whisper: WhisperFeatureExtractor padded to the longest of
 its call, which is the sound itself; whisper30: as it comes, padded to 30 seconds, which is what a user of it pays.
 logmel, mfcc: librosa's, skipped where that is not installed. Ours transforms in double precision; of theirs fbank does,
-the others in single. transform: our log-mel against its real FFTs alone, in double precision and from windows in cache,
-which is as fast as it could be if all else took no time.
+the others in single.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from compare import alternate, peak_memory, show
 
-CASES = ("fbank", "whisper", "whisper30", "logmel", "mfcc", "transform")
+CASES = ("fbank", "whisper", "whisper30", "logmel", "mfcc")
 
 
 def sounds(minutes: float) -> list[np.ndarray]:
@@ -52,7 +51,7 @@ def ours(case: str) -> Callable[[list[np.ndarray]], Any]:
     from sesame.config import SpeechData
     from sesame.data.features import Features
 
-    kind: Any = {"whisper30": "whisper", "transform": "logmel"}.get(case, case)
+    kind: Any = "whisper" if case == "whisper30" else case
     features = Features(SpeechData(features=kind, cmvn=False))
     return features.raw
 
@@ -68,8 +67,6 @@ def theirs(case: str) -> Callable[[list[np.ndarray]], Any]:
         whisper = WhisperFeatureExtractor()
         padding = "max_length" if case == "whisper30" else "longest"
         return lambda some: whisper(some, sampling_rate=16000, padding=padding, return_tensors="np")
-    if case == "transform":
-        return each(transforms)
     import librosa
 
     shape = {"sr": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "center": False}
@@ -81,16 +78,6 @@ def theirs(case: str) -> Callable[[list[np.ndarray]], Any]:
         return np.log(np.maximum(mel, 1e-10))
 
     return each(log_mel)
-
-
-def transforms(sound: np.ndarray) -> None:
-    """The FFTs of its frames, in blocks as ours does them; of zeros, which take as long as anything else."""
-    import torch
-
-    frames = 1 + (len(sound) - 400) // 160
-    windows = torch.zeros(min(frames, 256), 512, dtype=torch.float64)
-    for start in range(0, frames, 256):
-        torch.fft.rfft(windows[: frames - start])
 
 
 def each(make: Callable[[np.ndarray], Any]) -> Callable[[list[np.ndarray]], Any]:

@@ -10,8 +10,9 @@ from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from sesame.config import SpeechData
+from sesame.data import mel_compiled
 from sesame.data.features import Features, deltas, normalised
-from sesame.data.spectra import BLOCK
+from sesame.data.mel_power import BLOCK
 from sesame.errors import UserError
 
 TIME = np.arange(24000) / 16000
@@ -23,6 +24,12 @@ SOUNDS = {
     "chirp off centre": 0.3 + 0.4 * np.sin(2 * np.pi * (100 + 2500 * TIME) * TIME),
     "silence, then a tone": np.where(TIME < 0.7, 0.0, np.sin(2 * np.pi * 1234 * TIME)),
 }
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "torch":
+        monkeypatch.setattr(mel_compiled, "fits", lambda *_: False)
 
 
 def features(**options: Any) -> Features:
@@ -50,6 +57,7 @@ def kaldi(sound: np.ndarray, mels: int, rate: int = 16000) -> np.ndarray:
     ).T
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("name", SOUNDS)
 def test_log_mel_is_that_of_the_reference(name: str) -> None:
     sound = SOUNDS[name].astype(np.float32)
@@ -69,6 +77,7 @@ def test_log_mel_is_that_of_the_reference(name: str) -> None:
     np.testing.assert_allclose(frames, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("name", SOUNDS)
 def test_fbank_is_kaldis(name: str) -> None:
     sound = SOUNDS[name].astype(np.float32)
@@ -76,12 +85,15 @@ def test_fbank_is_kaldis(name: str) -> None:
     np.testing.assert_allclose(frames, kaldi(sound, 80), atol=1e-4, rtol=0)
 
 
-def test_fbank_at_another_rate() -> None:
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_fbank_at_another_rate(rate: int) -> None:
     sound = SOUNDS["noise"].astype(np.float32)
-    (frames,) = features(features="fbank", sample_rate=8000, mels=40).raw([sound])
-    np.testing.assert_allclose(frames, kaldi(sound, 40, 8000), atol=1e-4, rtol=0)
+    (frames,) = features(features="fbank", sample_rate=rate, mels=40).raw([sound])
+    np.testing.assert_allclose(frames, kaldi(sound, 40, rate), atol=1e-4, rtol=0)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("name", SOUNDS)
 def test_mfcc_is_the_liftered_cosine_transform_of_fbank(name: str) -> None:
     sound = SOUNDS[name].astype(np.float32)
@@ -92,6 +104,7 @@ def test_mfcc_is_the_liftered_cosine_transform_of_fbank(name: str) -> None:
     np.testing.assert_allclose(frames, cepstra, atol=1e-4, rtol=0)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("name", SOUNDS)
 def test_whisper_is_whispers(name: str) -> None:
     sound = SOUNDS[name].astype(np.float32)

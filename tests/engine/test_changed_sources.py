@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from sesame import config
 from sesame.cli.main import main
+from sesame.data import mel_compiled
 from sesame.engine import start
 from sesame.engine.loop import Training
 from sesame.engine.run import Run
@@ -126,3 +127,12 @@ def test_a_run_of_an_earlier_version_that_kept_no_identity_goes_on_with_what_is_
     (stopped / "config.json").write_text(json.dumps(told | {"data": ""}))
     min((stopped.parent / "source").iterdir()).unlink()
     assert (said := start.resume(stopped).run.state()) and said.state == "finished"
+
+
+def test_frames_that_another_library_would_compute_are_said(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mel_compiled, "fits", lambda *_: False)
+    if isinstance(Run.open(stopped).recipe.data, config.ImageData):
+        assert (said := start.resume(stopped).run.state()) and said.state == "finished"
+        return
+    with pytest.raises(UserError, match=r"under other conditions \(numba: [\d.]+ then, none now\)"):
+        start.resume(stopped)

@@ -22,6 +22,11 @@ class Features:
         self.data = data
         self.spectra = _spectra(data)
 
+    @property
+    def libraries(self) -> dict[str, str]:
+        """The versions of what computes the frames, besides torch: their last bits depend on it."""
+        return {} if isinstance(self.spectra, Wave) else self.spectra.level.libraries
+
     def frames_in(self, samples: int) -> int:
         """How many frames so many samples (at `data.sample_rate`) make."""
         return self.spectra.frames_in(samples) // self.data.stack
@@ -38,11 +43,13 @@ class Features:
         return [stacked(normalised(frames) if self.data.cmvn else frames, self.data.stack) for frames in raw]
 
     def _raw(self, sound: Float[np.ndarray, " sample"]) -> Float[np.ndarray, "frame feature"]:
-        frames = self.spectra(torch.from_numpy(np.ascontiguousarray(sound)))
-        parts = [frames]
+        frames = self.spectra(np.ascontiguousarray(sound))
+        if not self.data.deltas:
+            return frames
+        parts = [torch.from_numpy(frames)]
         for _ in range(self.data.deltas):
             parts.append(deltas(parts[-1]))
-        joined: np.ndarray = (torch.cat(parts, 1) if len(parts) > 1 else frames).numpy()
+        joined: np.ndarray = torch.cat(parts, 1).numpy()
         return joined
 
 

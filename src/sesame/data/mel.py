@@ -11,6 +11,11 @@ from sesame.errors import UserError
 Scale = Literal["htk", "kaldi", "slaney"]
 
 
+def frames_in(samples: int, size: int, hop: int) -> int:
+    """Windows of `size` samples, one every `hop`, that lie wholly inside."""
+    return 0 if samples < size else 1 + (samples - size) // hop
+
+
 @lru_cache
 def mel_filters(
     bins: int, mels: int, sample_rate: int, scale: Scale, lowest: float = 0.0

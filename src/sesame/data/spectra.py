@@ -1,81 +1,61 @@
 """The frames of one sound: log-mel, Kaldi's fbank and MFCC, Whisper's log-mel; 25 ms windows every 10 ms.
 
-Spectra are computed in double precision and everything after them in single: the quiet bands of a loud frame drown in
-single precision (errors of 0.01 in the logarithm), and the transform is a third of the time. Windows go through in
-blocks that stay in the processor's cache. A sound is computed by itself, so its frames do not depend, to the last bit,
-on what else is in its batch.
+A sound is computed by itself, so its frames do not depend, to the last bit, on what else is in its batch. numpy does
+what comes before and after the spectrum: threads of torch wait at work for a while and hold up those of `mel_compiled`.
 """
 
-from collections.abc import Iterator
+from math import gcd
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from sesame.data.mel import Scale, mel_filters
-
-BLOCK = 512
-"""Frames that are transformed at once."""
-BANDS = 27
-"""Filters that are applied at once, to no more bins than they reach: most of the matrix of filters is zero."""
+from sesame.data.mel import Scale, frames_in, mel_filters
+from sesame.data.mel_power import mel_power
 
 
 class Spectra:
-    """What all have in common: frames that lie wholly inside the sound, power spectrum, mel filters."""
+    """What all have in common: frames that lie wholly inside the sound, power spectrum, mel filters, a logarithm."""
 
     scale: Scale = "htk"
     lowest = 0.0
     """Hz, where the first filter begins."""
+    silence = 1e-10
+    """The power below which everything is silence."""
 
     def __init__(self, sample_rate: int, mels: int):
         self.size, self.hop = sample_rate * 25 // 1000, sample_rate // 100
-        self.fft_size = self._fft_size()
-        self.window = self._window()
-        filters = mel_filters(self.fft_size // 2 + 1, mels, sample_rate, self.scale, self.lowest)
-        self.mels, self.groups = mels, list(_groups(torch.from_numpy(filters).float()))
+        fft_size = self._fft_size()
+        filters = mel_filters(fft_size // 2 + 1, mels, sample_rate, self.scale, self.lowest)
+        self.level = mel_power(self._window(), fft_size, self.hop, filters, self.logarithm)
 
     def frames_in(self, samples: int) -> int:
         """How many frames so many samples make."""
-        return self._windows_in(samples)
+        return frames_in(samples, self.size, self.hop)
 
-    def __call__(self, sound: Float[Tensor, " sample"]) -> Float[Tensor, "frame feature"]:
+    def __call__(self, sound: Float[np.ndarray, " sample"]) -> Float[np.ndarray, "frame feature"]:
         """The frames of one sound with samples in [-1, 1]; at least one window long."""
-        return self.logarithm(self.mel(sound.double()))
+        return self.finished(self.level(*self.prepared(sound)))
 
-    def logarithm(self, mel: Float[Tensor, "frame mel"]) -> Float[Tensor, "frame feature"]:
-        """Natural; below a power of 1e-10 everything is silence."""
-        return mel.clamp_min_(1e-10).log_()
+    def prepared(
+        self, sound: Float[np.ndarray, " sample"]
+    ) -> tuple[Float[np.ndarray, " _"], Float[np.ndarray, " frame"] | None]:
+        """The sound that windows are cut from, and what is taken from all samples of each."""
+        return sound, None
 
-    def mel(self, sound: Float[Tensor, " sample"]) -> Float[Tensor, "frame mel"]:
-        """Power in every band, of each window that fits."""
-        frames = self._windows_in(len(sound))
-        mel = torch.empty(frames, self.mels)
-        most = min(frames, BLOCK)
-        windows = torch.zeros(most, self.fft_size, dtype=sound.dtype)  # zeros stay behind each window
-        power = torch.empty(most, self.fft_size // 2 + 1, 2)
-        for start in range(0, frames, BLOCK):
-            count = min(BLOCK, frames - start)
-            first = start * self.hop
-            self.cut(sound[first : first + self.size + (count - 1) * self.hop], windows[:count, : self.size])
-            power[:count].copy_(torch.view_as_real(torch.fft.rfft(windows[:count]))).square_()
-            flat = power[:count].flatten(1)
-            for low, high, band, filters in self.groups:
-                torch.mm(flat[:, low:high], filters, out=mel[start : start + count, band : band + filters.shape[1]])
-        return mel
+    def logarithm(self, mel: Float[np.ndarray, "some mel"]) -> None:
+        """Natural, in place; of a few frames at a time."""
+        np.maximum(mel, np.float32(self.silence), out=mel)
+        np.log(mel, out=mel)
 
-    def cut(self, sound: Float[Tensor, " sample"], windows: Float[Tensor, "frame size"]) -> None:
-        """Put the windows of `sound` where they are wanted."""
-        torch.mul(sound.unfold(0, self.size, self.hop), self.window, out=windows)
-
-    def _windows_in(self, samples: int) -> int:
-        return 0 if samples < self.size else 1 + (samples - self.size) // self.hop
+    def finished(self, level: Float[np.ndarray, "frame mel"]) -> Float[np.ndarray, "frame feature"]:
+        """What is made of the logarithms of the whole sound."""
+        return level
 
     def _fft_size(self) -> int:
         return 1 << (self.size - 1).bit_length()
 
-    def _window(self) -> Float[Tensor, " size"]:
-        return torch.hann_window(self.size, dtype=torch.float64)
+    def _window(self) -> Float[np.ndarray, " size"]:
+        return _hann(self.size + 1)[:-1]
 
 
 class LogMel(Spectra):
@@ -87,25 +67,28 @@ class Fbank(Spectra):
 
     scale: Scale = "kaldi"
     lowest = 20.0
+    silence = float(np.finfo(np.float32).eps)
     EMPHASIS = 0.97
 
-    def logarithm(self, mel: Float[Tensor, "frame mel"]) -> Float[Tensor, "frame feature"]:
-        return mel.clamp_min_(torch.finfo(torch.float32).eps).log_()
-
-    def cut(self, sound: Float[Tensor, " sample"], windows: Float[Tensor, "frame size"]) -> None:
-        """w (y_i − .97 y_(i−1)) with y the frame without its mean, so w (x_i − .97 x_(i−1) − .03 mean).
+    def prepared(
+        self, sound: Float[np.ndarray, " sample"]
+    ) -> tuple[Float[np.ndarray, " sample"], Float[np.ndarray, " frame"]]:
+        """y_i − .97 y_(i−1) with y the frame without its mean is x_i − .97 x_(i−1) − .03 mean.
 
         The first sample would come before itself (y_0 − .97 y_0); the window is 0 there.
         """
-        mean = sound.unfold(0, self.size, self.hop).mean(1, keepdim=True)
-        emphasised = sound.clone()
-        emphasised[1:].sub_(sound[:-1], alpha=self.EMPHASIS)
-        super().cut(emphasised, windows)
-        windows.addcmul_(mean, self.window, value=self.EMPHASIS - 1.0)
+        emphasised = np.empty(len(sound))
+        emphasised[:1] = sound[:1]
+        np.multiply(sound[:-1], -self.EMPHASIS, out=emphasised[1:], dtype=np.float64)
+        emphasised[1:] += sound[1:]
+        part = gcd(self.size, self.hop)  # windows share sums of so many samples
+        sums = sound[: len(sound) // part * part].reshape(-1, part).sum(1, dtype=np.float64)
+        total = np.lib.stride_tricks.sliding_window_view(sums, self.size // part)[:: self.hop // part].sum(1)
+        return emphasised, (1.0 - self.EMPHASIS) / self.size * total
 
-    def _window(self) -> Float[Tensor, " size"]:
+    def _window(self) -> Float[np.ndarray, " size"]:
         """Povey's, Hann to the power of 0.85, symmetric; and to int16's scale."""
-        return torch.hann_window(self.size, periodic=False, dtype=torch.float64).pow_(0.85).mul_(32768.0)
+        return 32768.0 * _hann(self.size) ** 0.85
 
 
 class Mfcc(Fbank):
@@ -118,10 +101,10 @@ class Mfcc(Fbank):
         k, n = np.arange(cepstra), np.arange(mels)[:, None]
         cosine = np.cos(np.pi / mels * (n + 0.5) * k) * np.sqrt(np.where(k == 0, 1.0, 2.0) / mels)
         lifter = 1.0 + self.LIFTER / 2 * np.sin(np.pi * k / self.LIFTER)
-        self.transform = torch.from_numpy(cosine * lifter)
+        self.transform = cosine * lifter
 
-    def logarithm(self, mel: Float[Tensor, "frame mel"]) -> Float[Tensor, "frame feature"]:
-        return (super().logarithm(mel).double() @ self.transform).float()
+    def finished(self, level: Float[np.ndarray, "frame mel"]) -> Float[np.ndarray, "frame feature"]:
+        return (level.astype(np.float64) @ self.transform).astype(np.float32)
 
 
 class WhisperLogMel(Spectra):
@@ -134,16 +117,21 @@ class WhisperLogMel(Spectra):
 
     def frames_in(self, samples: int) -> int:
         half = self.size // 2
-        return 0 if samples <= half else self._windows_in(samples + 2 * half - self.hop)
+        return 0 if samples <= half else super().frames_in(samples + 2 * half - self.hop)
 
-    def __call__(self, sound: Float[Tensor, " sample"]) -> Float[Tensor, "frame feature"]:
+    def prepared(self, sound: Float[np.ndarray, " sample"]) -> tuple[Float[np.ndarray, " longer"], None]:
         half = self.size // 2
-        mirrored = torch.nn.functional.pad(sound.double()[None], (half, half), mode="reflect")[0]
-        return self.logarithm(self.mel(mirrored[: -self.hop]))  # its last frame is left out
+        mirrored = np.concatenate([sound[half:0:-1], sound, sound[-2 : -half - 2 : -1]])
+        return mirrored[: -self.hop], None  # its last frame is left out
 
-    def logarithm(self, mel: Float[Tensor, "frame mel"]) -> Float[Tensor, "frame feature"]:
-        level = mel.clamp_min_(1e-10).log10_()
-        return level.clamp_min_(level.max() - 8.0).add_(4.0).mul_(0.25)
+    def logarithm(self, mel: Float[np.ndarray, "some mel"]) -> None:
+        """To base 10, and (x + 4) / 4."""
+        super().logarithm(mel)
+        mel *= np.float32(0.25 / np.log(10.0))
+        mel += np.float32(1.0)
+
+    def finished(self, level: Float[np.ndarray, "frame mel"]) -> Float[np.ndarray, "frame feature"]:
+        return np.maximum(level, level.max() - np.float32(2.0), out=level)
 
     def _fft_size(self) -> int:
         return self.size
@@ -155,15 +143,10 @@ class Wave:
     def frames_in(self, samples: int) -> int:
         return samples
 
-    def __call__(self, sound: Float[Tensor, " sample"]) -> Float[Tensor, "frame 1"]:
+    def __call__(self, sound: Float[np.ndarray, " sample"]) -> Float[np.ndarray, "frame 1"]:
         return sound[:, None]
 
 
-def _groups(filters: Float[Tensor, "bin mel"]) -> Iterator[tuple[int, int, int, Tensor]]:
-    """Neighbouring filters, with the first number that they reach, the one after the last, and their place."""
-    both = filters.repeat_interleave(2, 0)  # real and imaginary part side by side
-    for band in range(0, filters.shape[1], BANDS):
-        group = both[:, band : band + BANDS]
-        reached = group.any(1).nonzero()
-        low, high = int(reached[0]), int(reached[-1]) + 1
-        yield low, high, band, group[low:high].contiguous()
+def _hann(size: int) -> Float[np.ndarray, " {size}"]:
+    """Symmetric."""
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi / (size - 1) * np.arange(size))

@@ -73,6 +73,11 @@ class SpeechSet:
     def to_frames(self) -> Features:
         return Features(self.config)
 
+    @property
+    def libraries(self) -> dict[str, str]:
+        """What the frames are computed with, besides torch."""
+        return self.to_frames.libraries
+
     def features(self, utterance: Utterance) -> Float[np.ndarray, "frame feature"]:
         """All frames of an utterance."""
         return self.to_frames([self.sound(utterance)])[0]

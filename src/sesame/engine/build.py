@@ -65,6 +65,11 @@ def identity_of(data: Any) -> str:
     return str(data.hash)
 
 
+def libraries_of(data: Any) -> dict[str, str]:
+    """The versions of what examples are computed with, besides torch: their last bits depend on it."""
+    return dict(getattr(data, "libraries", {}))
+
+
 def altered(data: Any, identity: str) -> str:
     """In words that `data` are not those of `identity`; "" where they are, or where that is not known: an earlier
     version kept no identity of images and sounds."""

@@ -62,9 +62,8 @@ def start(
         recipe, weights = adopt(recipe, data, origin)
     recipe = building.freeze(recipe, data)
     recipe = plan(msgspec.structs.replace(recipe, products=products.chosen(recipe, team)), data, out)
-    config = Config(
-        recipe=recipe, machine=machine.fingerprint(recipe, team.world), data=building.identity_of(data), origin=origin
-    )
+    conditions = machine.fingerprint(recipe, team.world) | building.libraries_of(data)
+    config = Config(recipe=recipe, machine=conditions, data=building.identity_of(data), origin=origin)
     run = Run.create(out, config, building.vocabulary_of(data)) if team.rank == 0 else Run(out, config)
     try:
         return _go(run, team, data, weights, shows, extra)
@@ -94,9 +93,11 @@ def resume(
     if team.rank == 0:
         run.lock()
     data = open_data(recipe.data)
-    now = machine.fingerprint(recipe, team.world)
+    then, now = run.config.machine, machine.fingerprint(recipe, team.world) | building.libraries_of(data)
     changed = [
-        f"{key}: {then} then, {now.get(key)} now" for key, then in run.config.machine.items() if now.get(key) != then
+        f"{key}: {then.get(key, 'none')} then, {now.get(key, 'none')} now"
+        for key in then | now
+        if then.get(key) != now.get(key)
     ]
     if other := building.altered(data, run.config.data):
         changed.append(other)
