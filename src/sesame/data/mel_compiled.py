@@ -74,15 +74,18 @@ class CompiledMelPower:
         minus = np.zeros(frames) if shift is None else shift
         mel = np.empty((frames, self.sizes[1]), np.float32)
 
-        def work(a: int, b: int) -> None:
-            workspace = _kept.workspace(*self.sizes)
-            _mel_power(sound[self.hop * a :], minus[a:b], self.hop, *self.plan, *workspace, mel[a:b])
-            self.then(mel[a:b])
+        rest = iter(range(0, frames, TOGETHER))
 
-        parts = max(1, min(torch.get_num_threads(), frames // LEAST))
-        bound = [frames * part // parts for part in range(parts + 1)]
-        others = [_threads(parts - 1).submit(work, *bound[part : part + 2]) for part in range(1, parts)]
-        work(0, bound[1])
+        def work() -> None:
+            workspace = _kept.workspace(*self.sizes)
+            for a in rest:  # whoever is free takes the next: a thread needs a while to wake up
+                b = min(a + TOGETHER, frames)
+                _mel_power(sound[self.hop * a :], minus[a:b], self.hop, *self.plan, *workspace, mel[a:b])
+                self.then(mel[a:b])
+
+        threads = min(torch.get_num_threads(), frames // LEAST)
+        others = [_threads(threads - 1).submit(work) for _ in range(1, threads)]
+        work()
         for other in others:
             other.result()
         return mel
@@ -96,7 +99,7 @@ class _Kept(local):
 
     def workspace(self, half: int, mels: int) -> list[np.ndarray]:
         if (half, mels) not in self.workspaces:
-            transform = [np.empty(2 * half * LANES) for _ in range(2)]
+            transform = [np.zeros(2 * half * LANES) for _ in range(2)]
             sums = [np.zeros(rows * TOGETHER, np.float32) for rows in (half + 1, mels)]
             self.workspaces[half, mels] = transform + sums
         return self.workspaces[half, mels]
@@ -135,27 +138,26 @@ def _turns(n: int) -> list[np.ndarray]:
 
 @compiled
 def _mel_power(sound, shift, hop, window, radices, turns, last_turn, lowest, reach, weights, x, y, power, bands, mel):
+    """At most TOGETHER windows, as many as there are of `shift`."""
     half, mels = len(last_turn) - 1, len(lowest)
-    for first in range(0, len(shift), TOGETHER):
-        last = min(first + TOGETHER, len(shift))
-        for start in range(first, last, LANES):
-            _cut(sound[start * hop :], shift[start : min(start + LANES, last)], window, hop, x)
-            m, s, turn = half, LANES, 0
-            for radix in radices:
-                m //= radix
-                w = turns[turn : turn + (radix - 1) * m]
-                if radix == 4:
-                    _by_four(x, y, m, s, w)
-                elif radix == 2:
-                    _by_two(x, y, m, s, w)
-                else:
-                    _by_five(x, y, m, s, w)
-                x, y, s, turn = y, x, s * radix, turn + len(w)
-            _square(x, last_turn, power[start - first :])
-        _sum(power, lowest, reach, weights, bands)
-        for frame in range(last - first):
-            for band in range(mels):
-                mel[first + frame, band] = bands[band * TOGETHER + frame]
+    for start in range(0, len(shift), LANES):
+        _cut(sound[start * hop :], shift[start : start + LANES], window, hop, x)
+        m, s, turn = half, LANES, 0
+        for radix in radices:
+            m //= radix
+            w = turns[turn : turn + (radix - 1) * m]
+            if radix == 4:
+                _by_four(x, y, m, s, w)
+            elif radix == 2:
+                _by_two(x, y, m, s, w)
+            else:
+                _by_five(x, y, m, s, w)
+            x, y, s, turn = y, x, s * radix, turn + len(w)
+        _square(x, last_turn, power[start:])
+    _sum(power, lowest, reach, weights, bands)
+    for frame in range(len(shift)):
+        for band in range(mels):
+            mel[frame, band] = bands[band * TOGETHER + frame]
 
 
 # What follows makes slices of what it reads and writes: of sums of indices the compiler does not see that they are
