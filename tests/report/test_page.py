@@ -210,10 +210,24 @@ def test_a_gain_is_put_into_words(gain, tfidf, words):
 def test_the_conclusion_says_where_seeds_are_tied(folders):
     result = open_folders(folders[2:]).tunings[0].tasks["pydocs/area"]
     gains = (Gain(0.05, 0.01), Gain(-0.05, 0.01), Gain(0.05, 0.0))
-    results = [msgspec.structs.replace(result, gain=gain) for gain in gains]
+    results = [msgspec.structs.replace(result, gain=gain, labels={}) for gain in gains]
     begin = "On {} of {} tasks, pretraining gains more than two standard errors over training from scratch"
     assert wording.conclusion(results[:2]) == f"{begin.format(1, 2)}; on 1 it loses more than that."
     assert wording.conclusion(results).endswith("; on 1 all seeds differ alike, so an error of 0 says little.")
+
+
+def test_the_conclusion_says_what_the_fewest_labels_gave(folders):
+    result = open_folders(folders[2:]).tunings[0].tasks["pydocs/area"]
+    point = Point(majority=0.1, pretrained=Mean(0.7, 0.01, 5), gain=Gain(0.1, 0.01), lr={})
+    many = msgspec.structs.replace(point, gain=Gain(-0.1, 0.01))
+    results = [
+        msgspec.structs.replace(result, gain=Gain(0.01, 0.01), labels={"1000": many, "90": point}),
+        msgspec.structs.replace(result, gain=Gain(0.0, 0.01), labels={}),
+    ]
+    assert wording.conclusion(results) == (
+        "On 0 of 2 tasks, and from the fewest labels on 1 of 1, pretraining gains more than two standard errors over "
+        "training from scratch."
+    )
 
 
 def test_a_report_replaces_a_report_and_no_other_file(folders, tmp_path):

@@ -34,6 +34,17 @@ def test_an_axis_has_the_unit_of_the_runs_that_are_drawn_on_it(families):
     }  # fmt: skip
 
 
+def test_a_loss_is_in_nats_where_it_is_a_cross_entropy(families):
+    (run,) = open_folders(families[:1]).runs
+    titles = []
+    for _ in range(2):
+        made = pretraining_figures([run], figures.looks([run.label]))["tokens"]
+        titles.append(made[0].spec["layer"][-1]["encoding"]["y"]["title"])
+        for row in (*run.held_out, *run.training):
+            row.pop("nt_xent.accuracy", None)  # as BYOL and APC, which tell nothing apart
+    assert titles == ["loss (nats)", "loss"]
+
+
 def test_the_switch_says_the_unit_where_there_is_one(families):
     for paths, said in ((families, "what was seen"), (families[1:3], "tokens"), (families[:1], "images")):
         assert f'value="tokens" checked> {said}</label>' in page.render(compose(*open_folders(paths)))

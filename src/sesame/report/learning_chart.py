@@ -139,7 +139,7 @@ def curves(
     layers += [line, dots, *named, touch]
     if not beneath:
         return Figure(name, title, summary, list(rows), alt.layer(*layers, params=[_PICKED.param]), height=height)
-    of_loss = alt.Y("value", type="quantitative", title="loss (nats)", scale=alt.Scale(zero=False),
+    of_loss = alt.Y("value", type="quantitative", title="loss", scale=alt.Scale(zero=False),
                     axis=alt.Axis(tickCount=3, minExtent=34))  # fmt: skip
     below = alt.Chart().encode(x=seen_axis(drawn, unit, last=last), y=of_loss)
     faint = below.transform_filter(alt.datum.kind == TRAINING).mark_line(color=figures.INK, strokeWidth=1, opacity=0.35)

@@ -65,7 +65,9 @@ def _figure(runs: Sequence[Pretraining], series: Sequence[Look], measure: str, r
         x = figures.x_axis("minutes", "minutes of training")
     else:
         x = figures.x_axis("seconds", "seconds of training")
-    y = figures.y_axis("value", "accuracy" if accuracy else "loss (nats)", format=".0%" if accuracy else "~g")
+    nats = any(f"{term}.accuracy" in row for run in runs for row in (*run.held_out, *run.training))  # a cross-entropy
+    named = "accuracy" if accuracy else "loss (nats)" if nats else "loss"
+    y = figures.y_axis("value", named, format=".0%" if accuracy else "~g")
     shown = [look for look in series if any(row["run"] == look.name for row in rows)]
     tip = [
         alt.Tooltip("run:N"), alt.Tooltip("step:Q", format=",.0f"),

@@ -446,13 +446,25 @@ def conclusion(results: Sequence[Result]) -> str:
     gains = [gain for result in results if (gain := reading.gain_of(result))]
     if not gains:
         return "No task has a comparison yet."
-    clear = sum(is_clear(gain) and gain.mean > 0 for gain in gains)
+    fewest = [gain for result in results if (few := _fewest(result)) and (gain := reading.gain_of(few))]
     worse = sum(is_clear(gain) and gain.mean < 0 for gain in gains)
     tasks = f"{len(gains)} task{'s' * (len(gains) != 1)}"
-    said = f"On {clear} of {tasks}, pretraining gains more than two standard errors over {_rival(results)}"
+    said = f"On {_gained(gains)} of {tasks}"
+    said += f", and from the fewest labels on {_gained(fewest)} of {len(fewest)}" if fewest else ""
+    said += f", pretraining gains more than two standard errors over {_rival(results)}"
     said += f"; on {worse} it loses more than that" if worse else ""
     tied = sum(map(is_tied, gains))
     return said + (f"; on {tied} all seeds differ alike, so an error of 0 says little." if tied else ".")
+
+
+def _gained(gains: Sequence[Gain]) -> int:
+    return sum(is_clear(gain) and gain.mean > 0 for gain in gains)
+
+
+def _fewest(result: Result) -> Point | None:
+    """The result from the smallest number of labels, where it was learned from several."""
+    sizes = [int(size) for size in result.labels if int(size) > 0]
+    return result.labels[str(min(sizes))] if sizes else None
 
 
 def _rival(results: Sequence[Result]) -> str:
