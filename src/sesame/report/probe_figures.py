@@ -82,7 +82,8 @@ class Probed:
                 elif any(measure in member.values for member in cohort.members):
                     without.append(self.name(measure, cohort)[1])
             if all(_constant(rows) for _, rows in curves):
-                said += [f"{wording.measure(measure.metric)}{self.whose(cohort)} {rows[-1]['value']:.4g}"
+                name, share = wording.measure(measure.metric), self.is_share(measure)
+                said += [f"{name}{self.whose(cohort)} {wording.number(rows[-1]['value'], share)}"
                          for cohort, rows in curves]  # fmt: skip
             else:
                 drawn += self.figures(measure, curves)

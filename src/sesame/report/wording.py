@@ -154,11 +154,13 @@ _MEASURES = {
     "cka": "CKA",
     "cka_first": "CKA with the first step",
     "cka_previous": "CKA with the step before",
-    "knn": "kNN",
+    "knn": "nearest neighbours (kNN)",
+    "linear": "linear probe",
     "heads": "heads by their pattern",
     "ece": "expected calibration error",
     "brier": "Brier score",
     "std": "standard deviation",
+    "std_share": "deviation, share of 1/√d",
     "pos_accuracy": "parts of speech told right",
     "relation_accuracy": "dependency relations told right",
     "content_accuracy": "which word a sentence has, told right",
@@ -176,7 +178,8 @@ WORD_CLASSES, DOWNSTREAM = "word-classes", "downstream"
 CLASSES = ("determiner", "conjunction", "preposition", "pronoun", "auxiliary", "adverb", "verb", "noun", "adjective",
            "proper noun")  # fmt: skip
 """In the order of Chiang et al. 2020."""
-_SHARES = ("accuracy", "confidence", "reliability", "share", "top1", "top10", "knn", "linear", "selectivity")
+_SHARES = ("accuracy", "confidence", "reliability", "share", "top1", "top10", "knn", "linear", "selectivity",
+           "majority")  # fmt: skip
 
 
 def measured(found: Sequence[Cohort]) -> list[str]:
