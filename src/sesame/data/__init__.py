@@ -38,6 +38,21 @@ def located(c: config.Data, source: str) -> config.Data:
     return msgspec.structs.replace(c, **{field: place})
 
 
+def unit_of(c: config.Data) -> str:
+    """What a run counts as it goes on."""
+    return {config.ImageData: "images", config.SpeechData: "frames"}.get(type(c), "tokens")
+
+
+def pictured(c: config.Data) -> str:
+    """What a stream's `picture` of such data shows."""
+    if isinstance(c, config.ImageData):
+        return (
+            "Images as they are, with the crops outlined, and views of them as it is trained on, with what was drawn "
+            "for each."
+        )
+    return "The first three seconds of some utterances: mel bands, low ones at the bottom."
+
+
 BUILT_IN = ("digits", "espeak")
 """Images and speech that no file is needed for."""
 FACTS = ("vocab", "features", "in_channels", "image")

@@ -34,3 +34,23 @@ def build(c: config.Backbone) -> Backbone:
     if isinstance(c, config.Transformer) and c.start == "copying":
         raise UserError("--backbone.start copying is for an encoder-decoder, which has something to copy. Try mimetic.")
     return MODELS[type(c)](c)
+
+
+def in_words(backbone: config.Backbone) -> str:
+    """Its shape: a Transformer of 4 layers, 128 wide."""
+    if isinstance(backbone, config.EncoderDecoder):
+        layers = f"{backbone.encoder.layers} + {backbone.decoder.layers} layers"
+        return f"an encoder-decoder of {layers}, {backbone.encoder.width} wide"
+    if isinstance(backbone, config.ConvNet):
+        return f"a conv net of {' + '.join(map(str, backbone.channels))} channels"
+    if isinstance(backbone, config.ResNet):
+        return f"a ResNet of {backbone.depth} layers"
+    layers = f"{backbone.layers} layer{'s' * (backbone.layers != 1)}, {backbone.width} wide"
+    if isinstance(backbone, config.ViT):
+        return f"a vision Transformer of {layers}"
+    if isinstance(backbone, config.Gru):
+        return f"a stack of GRUs of {layers}"
+    if isinstance(backbone, config.Upstream):
+        return f"a published network of {layers}"
+    words = f", with a vocabulary of {backbone.vocab:,}" if backbone.vocab else ""
+    return f"a Transformer of {layers}{words}"

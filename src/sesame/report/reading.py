@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from sesame import config
+from sesame.data import pictured, unit_of
 from sesame.data.store import TokenStore
 from sesame.data.text import TextSet
 from sesame.engine.run import PICTURE, Run
@@ -58,8 +59,12 @@ class Pretraining:
     @property
     def unit(self) -> str:
         """What `tokens` counts."""
-        data = self.run.recipe.data
-        return {config.ImageData: "images", config.SpeechData: "frames"}.get(type(data), "tokens")
+        return unit_of(self.run.recipe.data)
+
+    @property
+    def pictured(self) -> str:
+        """What the picture shows."""
+        return pictured(self.run.recipe.data)
 
 
 def score(result: Point, column: str) -> Mean | None:

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sesame import config
+from sesame import config, models, pretext
 from sesame.report import reading
 from sesame.report.probe_reading import Cohort
 from sesame.report.reading import FineTuning, Pretraining, is_clear, is_tied
@@ -226,57 +226,6 @@ def is_share(name: str) -> bool:
 
 
 # ------------------------------------------------------------------------------------------- runs
-def model(recipe: config.Recipe) -> str:
-    """The shape of what is trained."""
-    backbone = recipe.backbone
-    if isinstance(backbone, config.EncoderDecoder):
-        layers = f"{backbone.encoder.layers} + {backbone.decoder.layers} layers"
-        return f"an encoder-decoder of {layers}, {backbone.encoder.width} wide"
-    if isinstance(backbone, config.ConvNet):
-        return f"a conv net of {' + '.join(map(str, backbone.channels))} channels"
-    if isinstance(backbone, config.ResNet):
-        return f"a ResNet of {backbone.depth} layers"
-    layers = f"{backbone.layers} layer{'s' * (backbone.layers != 1)}, {backbone.width} wide"
-    if isinstance(backbone, config.ViT):
-        return f"a vision Transformer of {layers}"
-    if isinstance(backbone, config.Gru):
-        return f"a stack of GRUs of {layers}"
-    if isinstance(backbone, config.Upstream):
-        return f"a published network of {layers}"
-    words = f", with a vocabulary of {backbone.vocab:,}" if backbone.vocab else ""
-    return f"a Transformer of {layers}{words}"
-
-
-def task(recipe: config.Recipe) -> str:
-    """What the run learns to do."""
-    pretext = recipe.pretext
-    if isinstance(pretext, config.Bert):
-        parts = [
-            (pretext.masked_lm, "masked language modelling"),
-            (pretext.next_sentence, "next-sentence prediction"),
-            (pretext.sentence_order, "sentence-order prediction"),
-        ]
-        return " and ".join(name for weight, name in parts if weight) or "nothing"
-    if isinstance(pretext, config.Denoising):
-        damage = ", ".join(str(c.__struct_config__.tag).replace("-", " ") for c in pretext.corruptions)
-        return (
-            f"denoising ({damage}), writing {'the whole text' if pretext.target == 'original' else 'what is missing'}"
-        )
-    return {
-        config.CausalLM: "predicting the next token",
-        config.SimClr: "finding the other view of the image (SimCLR)",
-        config.Byol: "predicting another view of the image (BYOL)",
-        config.SimSiam: "predicting another view of the image (SimSiam)",
-        config.MocoV3: "finding the other view of the image (MoCo v3)",
-        config.Apc: "predicting the frames ahead (APC)",
-        config.Mockingjay: "recovering hidden frames (Mockingjay)",
-        config.Tera: "recovering hidden frames and bands (TERA)",
-        config.BestRq: "predicting random codes of hidden frames (BEST-RQ)",
-        config.Hubert: "predicting clusters of hidden frames (HuBERT)",
-        config.Cpc: "telling the frames ahead from others (CPC)",
-    }.get(type(pretext), str(pretext.__struct_config__.tag))
-
-
 def source(recipe: config.Recipe) -> str:
     data = recipe.data
     place = data.store if isinstance(data, config.TextData) else data.source
@@ -311,9 +260,10 @@ def state(run: Pretraining) -> str:
 def account(run: Pretraining) -> str:
     """What was run, when, on what machine, and how it ended."""
     recipe = run.run.recipe
+    shape, task = models.in_words(recipe.backbone), pretext.in_words(recipe.pretext)
     if run.state == "imported":
-        return f"{recipe.name}: {model(recipe)}, imported from {run.run.config.origin}. It was not trained here."
-    said = [f"{recipe.name}: {model(recipe)}, trained by {task(recipe)} on {source(recipe)}"]
+        return f"{recipe.name}: {shape}, imported from {run.run.config.origin}. It was not trained here."
+    said = [f"{recipe.name}: {shape}, trained by {task} on {source(recipe)}"]
     if run.run.config.origin:
         said[0] += f", starting from {run.run.config.origin}"
     if run.began:
@@ -332,16 +282,6 @@ def account(run: Pretraining) -> str:
         }[run.state]
     )
     return ". ".join(part.rstrip(".") for part in said) + "."
-
-
-def seen(run: Pretraining) -> str:
-    """What the picture of a run shows."""
-    if isinstance(run.run.recipe.data, config.ImageData):
-        return (
-            "Images as they are, with the crops outlined, and views of them as it is trained on, with what was drawn "
-            "for each."
-        )
-    return "The first three seconds of some utterances: mel bands, low ones at the bottom."
 
 
 def key_numbers(run: Pretraining) -> list[tuple[str, str]]:
