@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sesame.data import mel_compiled, mel_power
-from sesame.data.mel import mel_filters
+from sesame.data.mel import Bands, mel_filters
 from sesame.data.mel_compiled import LANES, LEAST, TOGETHER, CompiledMelPower
 from sesame.data.mel_power import MelPower
 
@@ -61,7 +61,7 @@ def test_every_size_is_transformed_as_by_numpy(
     sound = random.standard_normal(max(0, size + (frames - 1) * hop))
     shift = random.standard_normal(frames) if shifted else None
     assert mel_compiled.fits(size, fft_size)
-    made = CompiledMelPower(window, fft_size, hop, filters, nothing)(sound, shift)
+    made = CompiledMelPower(Bands(window, fft_size, hop, filters, nothing))(sound, shift)
     assert made.shape == (frames, 3)
     np.testing.assert_allclose(made, by_numpy(window, fft_size, hop, filters, sound, shift), rtol=1e-5)
 
@@ -71,13 +71,13 @@ def test_quiet_bands_of_a_loud_frame_are_exact(make: type) -> None:
     time = np.arange(16000) / 16000
     sound = 0.9 * np.sin(2 * np.pi * 700 * time) + 1e-5 * np.random.default_rng(0).standard_normal(16000)
     window, filters = np.hanning(401)[:-1], mel_filters(257, 80, 16000, "htk")
-    made = make(window, 512, 160, filters, nothing)(sound)
+    made = make(Bands(window, 512, 160, filters, nothing))(sound)
     np.testing.assert_allclose(made, by_numpy(window, 512, 160, filters, sound, None), rtol=1e-5)
 
 
 def test_a_window_is_the_same_to_the_bit_wherever_it_stands() -> None:
     sound = np.random.default_rng(0).standard_normal(480 + 160 * (8 * TOGETHER + 70))
-    power = CompiledMelPower(np.hanning(400), 512, 160, mel_filters(257, 80, 16000, "htk"), nothing)
+    power = CompiledMelPower(Bands(np.hanning(400), 512, 160, mel_filters(257, 80, 16000, "htk"), nothing))
     whole = power(sound)
     for frame in (1, LANES - 1, TOGETHER + 3, 8 * TOGETHER + 69):
         later = power(sound[160 * frame :])
@@ -87,7 +87,7 @@ def test_a_window_is_the_same_to_the_bit_wherever_it_stands() -> None:
 
 def test_threads_change_nothing() -> None:
     sound, threads = np.random.default_rng(0).standard_normal(160 * 5 * LEAST), torch.get_num_threads()
-    power = CompiledMelPower(np.hanning(400), 400, 160, mel_filters(201, 40, 16000, "slaney"), half)
+    power = CompiledMelPower(Bands(np.hanning(400), 400, 160, mel_filters(201, 40, 16000, "slaney"), half))
     shift = np.random.default_rng(1).standard_normal(5 * LEAST - 2)
     try:
         torch.set_num_threads(1)
@@ -101,14 +101,14 @@ def test_threads_change_nothing() -> None:
 
 def test_what_does_not_fit_or_cannot_be_compiled_goes_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     window, filters = np.hanning(400), mel_filters(257, 80, 16000, "htk")
-    assert isinstance(mel_power.mel_power(window, 512, 160, filters, nothing), CompiledMelPower)
+    assert isinstance(mel_power.mel_power(Bands(window, 512, 160, filters, nothing)), CompiledMelPower)
     assert not mel_compiled.fits(275, 512), "an odd window"
     assert not mel_compiled.fits(1200, 1200), "three"
-    assert isinstance(mel_power.mel_power(np.hanning(399), 512, 160, filters, nothing), MelPower)
+    assert isinstance(mel_power.mel_power(Bands(np.hanning(399), 512, 160, filters, nothing)), MelPower)
     monkeypatch.delattr("sesame.data.mel_compiled")
     monkeypatch.delitem(sys.modules, "sesame.data.mel_compiled")
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert isinstance(mel_power.mel_power(window, 512, 160, filters, nothing), MelPower)
+    assert isinstance(mel_power.mel_power(Bands(window, 512, 160, filters, nothing)), MelPower)
 
 
 FORK = """

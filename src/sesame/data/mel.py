@@ -1,5 +1,7 @@
 """Mel filters: triangles over the bins of a spectrum, evenly spaced to the ear, in the three ways that are in use."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -9,6 +11,18 @@ from jaxtyping import Float
 from sesame.errors import UserError
 
 Scale = Literal["htk", "kaldi", "slaney"]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What power in mel bands is made with."""
+
+    window: Float[np.ndarray, " size"]
+    fft_size: int
+    hop: int
+    filters: Float[np.ndarray, "bin mel"]
+    then: Callable[[np.ndarray], None]
+    """Done to the bands of some frames, in place."""
 
 
 def frames_in(samples: int, size: int, hop: int) -> int:

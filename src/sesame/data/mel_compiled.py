@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from sesame.data.mel import frames_in
+from sesame.data.mel import Bands, frames_in
 
 LANES = 32
 TOGETHER = 4 * LANES
@@ -46,19 +46,13 @@ class CompiledMelPower:
 
     libraries: ClassVar[dict[str, str]] = {"numba": str(numba.__version__)}
 
-    def __init__(
-        self,
-        window: Float[np.ndarray, " size"],
-        fft_size: int,
-        hop: int,
-        filters: Float[np.ndarray, "bin mel"],
-        then: Callable[[np.ndarray], None],
-    ):
-        half = fft_size // 2
+    def __init__(self, bands: Bands):
+        half, filters = bands.fft_size // 2, bands.filters
         used = filters != 0.0
-        self.size, self.hop, self.sizes, self.then = len(window), hop, (half, filters.shape[1]), then
+        self.size, self.hop, self.then = len(bands.window), bands.hop, bands.then
+        self.sizes = half, filters.shape[1]
         self.plan = (
-            window,
+            bands.window,
             np.array(_radices(half)),
             np.concatenate([turn.ravel() for turn in _turns(half)]),
             np.exp(-1j * pi * np.arange(half + 1) / half),

@@ -3,7 +3,7 @@
 The quiet bands of a loud frame drown in single precision (errors of 0.01 in the logarithm).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sesame.data.mel import frames_in
+from sesame.data.mel import Bands, frames_in
 
 if TYPE_CHECKING:
     from sesame.data.mel_compiled import CompiledMelPower
@@ -21,40 +21,26 @@ BLOCK = 512
 BANDS = 27
 """Filters that are applied at once, to no more bins than they reach: most of the matrix of filters is zero."""
 
-Then = Callable[[np.ndarray], None]
 
-
-def mel_power(
-    window: Float[np.ndarray, " size"], fft_size: int, hop: int, filters: Float[np.ndarray, "bin mel"], then: Then
-) -> "MelPower | CompiledMelPower":
-    """`MelPower(…)`, or the compiled one where numba is installed and can transform windows of this size."""
+def mel_power(bands: Bands) -> "MelPower | CompiledMelPower":
+    """`MelPower(bands)`, or the compiled one where numba is installed and can transform windows of this size."""
     try:
         from sesame.data import mel_compiled
     except (ImportError, RuntimeError):  # RuntimeError: no folder can be written to, to keep what is compiled
-        return MelPower(window, fft_size, hop, filters, then)
-    fitting = mel_compiled.fits(len(window), fft_size)
-    return (mel_compiled.CompiledMelPower if fitting else MelPower)(window, fft_size, hop, filters, then)
+        return MelPower(bands)
+    fitting = mel_compiled.fits(len(bands.window), bands.fft_size)
+    return mel_compiled.CompiledMelPower(bands) if fitting else MelPower(bands)
 
 
 class MelPower:
-    """Power in every band, of each window of `sound` that fits; `shift` is taken from all samples of its window.
-
-    `then` is done to the bands, in place.
-    """
+    """Power in every band, of each window of `sound` that fits; `shift` is taken from all samples of its window."""
 
     libraries: ClassVar[dict[str, str]] = {}
 
-    def __init__(
-        self,
-        window: Float[np.ndarray, " size"],
-        fft_size: int,
-        hop: int,
-        filters: Float[np.ndarray, "bin mel"],
-        then: Then,
-    ):
-        self.window, self.fft_size, self.hop, self.then = torch.from_numpy(window), fft_size, hop, then
-        self.mels = filters.shape[1]
-        self.groups = list(_groups(torch.from_numpy(filters).float()))
+    def __init__(self, bands: Bands):
+        self.window, self.fft_size, self.hop = torch.from_numpy(bands.window), bands.fft_size, bands.hop
+        self.then, self.mels = bands.then, bands.filters.shape[1]
+        self.groups = list(_groups(torch.from_numpy(bands.filters).float()))
 
     def __call__(
         self, sound: Float[np.ndarray, " sample"], shift: Float[np.ndarray, " frame"] | None = None

@@ -9,7 +9,7 @@ from math import gcd
 import numpy as np
 from jaxtyping import Float
 
-from sesame.data.mel import Scale, frames_in, mel_filters
+from sesame.data.mel import Bands, Scale, frames_in, mel_filters
 from sesame.data.mel_power import mel_power
 
 
@@ -26,7 +26,7 @@ class Spectra:
         self.size, self.hop = sample_rate * 25 // 1000, sample_rate // 100
         fft_size = self._fft_size()
         filters = mel_filters(fft_size // 2 + 1, mels, sample_rate, self.scale, self.lowest)
-        self.level = mel_power(self._window(), fft_size, self.hop, filters, self.logarithm)
+        self.level = mel_power(Bands(self._window(), fft_size, self.hop, filters, self.logarithm))
 
     def frames_in(self, samples: int) -> int:
         """How many frames so many samples make."""

@@ -62,8 +62,9 @@ def start(
         recipe, weights = adopt(recipe, data, origin)
     recipe = building.freeze(recipe, data)
     recipe = plan(msgspec.structs.replace(recipe, products=products.chosen(recipe, team)), data, out)
-    conditions = machine.fingerprint(recipe, team.world) | building.libraries_of(data)
-    config = Config(recipe=recipe, machine=conditions, data=building.identity_of(data), origin=origin)
+    config = Config(
+        recipe=recipe, machine=_conditions(recipe, team, data), data=building.identity_of(data), origin=origin
+    )
     run = Run.create(out, config, building.vocabulary_of(data)) if team.rank == 0 else Run(out, config)
     try:
         return _go(run, team, data, weights, shows, extra)
@@ -93,7 +94,7 @@ def resume(
     if team.rank == 0:
         run.lock()
     data = open_data(recipe.data)
-    then, now = run.config.machine, machine.fingerprint(recipe, team.world) | building.libraries_of(data)
+    then, now = run.config.machine, _conditions(recipe, team, data)
     changed = [
         f"{key}: {then.get(key, 'none')} then, {now.get(key, 'none')} now"
         for key in then | now
@@ -110,6 +111,11 @@ def resume(
         log.warning("going on under other conditions: %s. The result is not exact to the bit.", "; ".join(changed))
     weights = adopt(recipe, data, run.config.origin)[1] if run.config.origin and run.newest(True) is None else None
     return _go(run, team, data, weights, shows, extra)
+
+
+def _conditions(recipe: Recipe, team: Team, data: Any) -> dict[str, str]:
+    """What the bits of the weights depend on besides recipe and data."""
+    return machine.fingerprint(recipe, team.world) | building.libraries_of(data)
 
 
 def _go(
